@@ -1,0 +1,145 @@
+//! Every message that one actor, or the service around them, may send another, each with "from → to".
+
+use std::time::{Duration, SystemTime};
+
+use actix::prelude::*;
+
+// ---- The service → Supervisor ------------------------------------------------------------------------
+
+/// http → Supervisor: how is everything?
+#[derive(Message)]
+#[rtype(result = "Status")]
+pub struct GetStatus;
+
+/// http → Supervisor: make the pool this large.
+#[derive(Message)]
+#[rtype(result = "Result<PoolStatus, SizeOutOfBounds>")]
+pub struct Resize {
+    pub size: usize,
+}
+
+/// app → Supervisor: drain, commit, leave. The answer comes through [`crate::supervisor::Ended`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// http → Metrics: the Prometheus text (version 0.0.4) of this moment.
+#[derive(Message)]
+#[rtype(result = "Result<String, String>")]
+pub struct Scrape;
+
+/// A pool size that `PUT /pool` may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeOutOfBounds {
+    pub min: usize,
+    pub max: usize,
+}
+
+// ---- What the supervisor knows ------------------------------------------------------------------------
+
+/// Everything that `/health`, `/health/live`, `/health/ready` and `/pool` are made of.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub stopping: bool,
+    pub pool: PoolStatus,
+    pub actors: Vec<ActorStatus>,
+    pub kafka: KafkaStatus,
+    pub relay: RelayStatus,
+    pub dead_letters: DeadLettersStatus,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolStatus {
+    pub size: usize,
+    pub min: usize,
+    pub max: usize,
+    pub busy: usize,
+    /// How many may work now.
+    pub allowed: usize,
+    pub mailers: Vec<MailerStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailerStatus {
+    pub id: usize,
+    pub state: MailerState,
+    pub restarts: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailerState {
+    Idle,
+    Busy,
+    /// Idle, with jobs to do, and not allowed to work now.
+    Held,
+    Restarting,
+}
+
+impl MailerState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MailerState::Idle => "idle",
+            MailerState::Busy => "busy",
+            MailerState::Held => "held",
+            MailerState::Restarting => "restarting",
+        }
+    }
+}
+
+/// One actor as the supervisor sees it: `supervisor`, `consumer`, `dead_letters`, `metrics`, `mailer`
+/// (all mailers in one).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActorStatus {
+    pub name: &'static str,
+    pub state: ActorState,
+    pub restarts: u64,
+    pub last_error: Option<String>,
+    /// How long since it last answered the supervisor's question whether it is alive.
+    pub silent_for: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorState {
+    Running,
+    Restarting,
+    Stopped,
+}
+
+impl ActorState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActorState::Running => "running",
+            ActorState::Restarting => "restarting",
+            ActorState::Stopped => "stopped",
+        }
+    }
+}
+
+/// The consumer group, as far as readiness depends on it.
+#[derive(Clone, Debug, Default)]
+pub struct KafkaStatus {
+    /// How long since a broker last answered; none before the first time.
+    pub silent_for: Option<Duration>,
+    pub partitions: usize,
+    pub joined: bool,
+    pub last_error: Option<String>,
+}
+
+/// What the last attempts said of the relay.
+#[derive(Clone, Debug, Default)]
+pub struct RelayStatus {
+    /// Failures of class infrastructure, limited or ambiguous in a row.
+    pub failures_in_a_row: u64,
+    pub last_error: Option<String>,
+    pub last_success: Option<SystemTime>,
+}
+
+/// The dead letter queue, as far as readiness depends on it.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLettersStatus {
+    /// Letters that wait for the brokers' acknowledgement.
+    pub under_way: usize,
+    /// How long publishing has failed without a success between; none while it works.
+    pub failing_for: Option<Duration>,
+    pub last_error: Option<String>,
+}

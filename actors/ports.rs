@@ -1,0 +1,185 @@
+//! What the world must provide, and what it may tell: the only doors of this crate.
+//!
+//! `src/` implements these for Kafka, SMTP and the job's form; the tests implement them in memory.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::future::LocalBoxFuture;
+use tokio::sync::oneshot;
+
+use crate::domain::failure::Failure;
+use crate::domain::job::{DeadLetter, Record};
+
+/// An e-mail, ready for the wire but for dot-stuffing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email {
+    /// With angle brackets. The same on every attempt.
+    pub message_id: String,
+    /// The bare address of `MAIL FROM`.
+    pub sender: String,
+    /// The bare addresses of the envelope, no address twice, always in the same order for the same job.
+    /// 1 to 100.
+    pub recipients: Vec<String>,
+    /// Headers and body: CRLF line ends only, lines of at most 998 bytes, ends with CRLF, 7-bit.
+    pub data: Vec<u8>,
+}
+
+/// Makes e-mails of jobs. Called in an attempt's task, for large records on the blocking pool.
+pub trait Composer: Send + Sync + 'static {
+    /// The e-mail that `record` asks for, or why it is none (a failure found before an attempt: stage
+    /// `decode` or `render`).
+    fn compose(&self, record: &Record) -> Result<Email, Failure>;
+}
+
+/// Asked once, right before the first byte of the final dot goes out.
+pub trait Gate {
+    /// True: the e-mail is past the dot from now on. False: it has been taken back (a revoke, a stop), and
+    /// the final dot must not be sent: drop the connection.
+    fn pass_the_dot(&self) -> bool;
+}
+
+/// The relay: opens connections that are ready for MAIL (TLS and AUTH done).
+pub trait Relay: 'static {
+    /// A connection, or the failure of stage `connect` to `auth`. Keeps its own deadlines.
+    fn connect(&self) -> LocalBoxFuture<'static, Result<Box<dyn Connection>, Failure>>;
+}
+
+/// One open connection to the relay, kept between e-mails. Dropping it closes it at once.
+pub trait Connection {
+    /// Offers `email` to those of its recipients whose indices are in `to` (ascending, not empty), in one
+    /// transaction. Keeps its own deadlines. Dropping the future leaves the connection unusable.
+    fn send<'a>(
+        &'a mut self,
+        email: &'a Email,
+        to: &'a [usize],
+        gate: &'a dyn Gate,
+    ) -> LocalBoxFuture<'a, Transaction>;
+
+    /// Whether another e-mail may be sent over it. False after any doubt.
+    fn is_usable(&self) -> bool;
+
+    /// How many e-mails it has carried to a 250.
+    fn carried(&self) -> u32;
+
+    /// Says QUIT and closes, waiting for the answer 5 s at most.
+    fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()>;
+}
+
+/// What came of one transaction: an outcome for each index in `to`, in the same order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What came of one recipient in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The relay took the e-mail for this recipient: 250 or 251 to RCPT, then a clear 250 after the dot.
+    Accepted,
+    /// Refused, or the transaction failed as a whole (then each recipient has the same failure).
+    Failed(Failure),
+    /// The gate was shut: nothing was sent past the dot, no attempt is spent.
+    TakenBack,
+}
+
+/// Where jobs come from and commits go to: the consumer group. Its events come by the [`OffsetLogEvent`]s
+/// of one channel, in order. No call waits for anything.
+pub trait OffsetLog: Send + Sync + 'static {
+    /// Commits these offsets; answered by [`OffsetLogEvent::Committed`]. Never called while an earlier call
+    /// is unanswered.
+    fn commit(&self, offsets: Vec<CommitOffset>);
+
+    /// There are credits again after there were none: read on.
+    fn read_on(&self);
+
+    /// Take no more records from now on; goes on serving commits and the group until [`OffsetLog::leave`].
+    fn stop_reading(&self);
+
+    /// Commits these offsets synchronously, leaves the group, ends; answered by [`OffsetLogEvent::Left`],
+    /// after which there are no more events.
+    fn leave(&self, last: Vec<CommitOffset>);
+}
+
+/// The next offset to read of one partition: everything below it is settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitOffset {
+    pub partition: i32,
+    pub offset: i64,
+    /// What is known beyond the offset; empty when nothing is.
+    pub metadata: String,
+}
+
+/// One partition that this worker has been given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignedPartition {
+    pub partition: i32,
+    /// The group's committed offset; none for a new group, which begins at the earliest record.
+    pub committed: Option<i64>,
+    /// As it was committed; empty when nothing was.
+    pub metadata: String,
+}
+
+/// Where the partition's log ends, and what is committed, as Kafka's own tools see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    pub partition: i32,
+    pub low: i64,
+    pub high: i64,
+}
+
+/// What the consumer group tells, in the order in which it happened.
+#[derive(Debug)]
+pub enum OffsetLogEvent {
+    /// These partitions are ours from now on (cooperative: beside those we have).
+    Assigned(Vec<AssignedPartition>),
+    /// Records, in order for each partition. Each was admitted by [`crate::credits::Credits`].
+    Records(Vec<Record>),
+    /// Everything below `next` has been handed over: what lies between the last record and it (transaction
+    /// markers, compacted records) is nothing to wait for. Sent behind those records.
+    SeenUpTo { partition: i32, next: i64 },
+    /// These partitions are about to be given up. The poll thread waits for the offsets to commit, at most
+    /// `worker.drain_timeout`; when `reply` is dropped it asks again.
+    Revoking { partitions: Vec<i32>, reply: oneshot::Sender<Vec<CommitOffset>> },
+    /// These partitions are gone already (the session expired): nothing more may be committed.
+    Lost(Vec<i32>),
+    /// The answer to [`OffsetLog::commit`].
+    Committed(Result<(), CommitRefusal>),
+    /// Fresh watermarks, at least every 15 s, of assigned partitions, also while nothing is read.
+    Watermarks(Vec<Watermarks>),
+    /// A broker answered something just now (at most one such event a second).
+    Reachable,
+    /// No broker answers, or the group can't be joined; in words, without secrets. Not fatal.
+    Unreachable(String),
+    /// The consumer can't go on: the process must end and be started anew.
+    Fatal(String),
+    /// The answer to [`OffsetLog::leave`]: whether the last commit was taken.
+    Left(Result<(), String>),
+}
+
+/// A commit that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitRefusal {
+    /// In words.
+    pub reason: String,
+    /// The partitions are no longer ours (illegal generation, unknown member): never try again. Else it
+    /// stays dirty and is tried again while the partition is ours.
+    pub not_ours: bool,
+}
+
+/// The dead letter queue.
+pub trait DeadLetterLog: 'static {
+    /// Encodes the letter and returns once the brokers have acknowledged it (`acks=all`), or why not.
+    /// Each call is one try; the caller tries again for ever.
+    fn publish(&self, letter: Arc<DeadLetter>) -> LocalBoxFuture<'static, Result<(), String>>;
+}
+
+/// The wall clock, for time stamps only: nothing is decided by it.
+pub trait WallClock: Send + Sync + 'static {
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// Randomness for jitter: a number from 0 up to, not including, 1.
+pub trait Jitter: Send + Sync + 'static {
+    fn fraction(&self) -> f64;
+}
