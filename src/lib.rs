@@ -1,3 +1,5 @@
 //! The service around the actors: how the worker meets Kafka, SMTP, HTTP and the command line.
 
+pub mod cli;
 pub mod config;
+pub mod telemetry;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `mailroom` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mailroom::cli::main()
+}

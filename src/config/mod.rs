@@ -1,8 +1,62 @@
 //! Everything that can be set, with its default: a file, then the environment, then `--set`.
 
+mod checks;
+mod effective;
+mod file;
+mod forms;
+pub mod keys;
+pub mod kind;
+mod layers;
+mod problems;
+mod properties;
+mod secret;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use layers::Sources;
+pub use problems::{Origin, Problem, Problems, Scope};
+pub use secret::{Secret, Secretive};
+
+use effective::Values;
+use layers::Layers;
+
+/// The configuration that `sources` make, checked. Reads the files it names: secrets and the CA file.
+///
+/// # Errors
+/// All mistakes there are: contract, section 8. No text of them repeats a value.
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let layers = Layers::read(sources, &mut problems);
+    let values = Values::read(&layers, &mut problems);
+    let kafka = effective::kafka(&values, &mut problems);
+    let config = effective::assemble(&values, kafka, &mut problems);
+    if !layers.file_is_lost {
+        checks::check_kafka(&config.kafka, &values, &mut problems);
+        checks::check(&config, &values, &mut problems);
+    }
+    if problems.0.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// The section `kafka` alone, for commands that talk to nobody else: what is wrong with the values of other
+/// sections does not matter to them, nor what they lack.
+///
+/// # Errors
+/// All mistakes in `kafka`, unreadable sources, and keys that do not exist, of any section.
+pub fn load_kafka(sources: &Sources) -> Result<Kafka, Problems> {
+    let mut problems = Problems::default();
+    let layers = Layers::read(sources, &mut problems);
+    let values = Values::read(&layers, &mut problems);
+    let kafka = effective::kafka(&values, &mut problems);
+    if !layers.file_is_lost {
+        checks::check_kafka(&kafka, &values, &mut problems);
+    }
+    problems.0.retain(|p| p.scope == Scope::Everything || p.key.starts_with("kafka."));
+    if problems.0.is_empty() { Ok(kafka) } else { Err(problems) }
+}
 
 /// The effective configuration, checked: whoever holds one need not check it again.
 #[derive(Clone, Debug)]
@@ -93,17 +147,6 @@ pub struct Timeouts {
     pub final_dot: Duration,
 }
 
-/// A secret given as such, or a file that is read again each time it is needed, so that it can be rotated.
-#[derive(Clone)]
-pub enum Secret {
-    Value(String),
-    File(PathBuf),
-}
-
-/// A librdkafka property; its value is not shown where the name ends in `password` or `secret`.
-#[derive(Clone)]
-pub struct Secretive(pub String);
-
 #[derive(Clone, Debug)]
 pub struct Mailers {
     pub size: usize,
@@ -150,39 +193,9 @@ pub enum LogFormat {
     Text,
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Secret::Value(_) => f.write_str("***"),
-            Secret::File(path) => write!(f, "file {}", path.display()),
-        }
-    }
-}
-
-impl std::fmt::Debug for Secretive {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl Secret {
-    /// The secret as it is now: of a file its content, one trailing newline cut.
-    ///
-    /// # Errors
-    /// When the file can't be read, or is empty; the text names the file and never the secret.
-    pub fn read(&self) -> Result<String, String> {
-        match self {
-            Secret::Value(value) => Ok(value.clone()),
-            Secret::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-                let text = text.strip_suffix('\n').unwrap_or(&text);
-                let text = text.strip_suffix('\r').unwrap_or(text);
-                if text.is_empty() {
-                    Err(format!("{} is empty", path.display()))
-                } else {
-                    Ok(text.to_owned())
-                }
-            }
-        }
+impl Config {
+    /// What works, and is seldom meant: pairs of a key and a text. To be told once, at start.
+    pub fn warnings(&self) -> Vec<(&'static str, String)> {
+        checks::warnings(self)
     }
 }

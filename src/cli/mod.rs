@@ -1,0 +1,104 @@
+//! The command line: `mailroom run`, `demo`, `send` and `check`. Contract, section 7.
+
+mod check;
+#[cfg(feature = "wired")]
+mod demo;
+mod output;
+#[cfg(feature = "wired")]
+mod run;
+mod send;
+#[cfg(feature = "wired")]
+mod signals;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Problems, Sources};
+
+/// Done.
+const DONE: u8 = 0;
+/// It was asked for rightly, and failed.
+const FAILED: u8 = 1;
+/// The command line itself is wrong.
+const WRONG_USAGE: u8 = 2;
+/// The configuration is wrong (EX_CONFIG of sysexits.h).
+const WRONG_CONFIGURATION: u8 = 78;
+
+/// The worker between Kafka and an SMTP relay for e-mail that must not be lost.
+#[derive(Debug, Parser)]
+#[command(name = "mailroom", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the service until SIGTERM or Ctrl-C
+    #[cfg(feature = "wired")]
+    Run(run::Arguments),
+    /// Runs the same service on a Kafka and an SMTP server of its own, with traffic and faults; needs nothing
+    #[cfg(feature = "wired")]
+    Demo(demo::Arguments),
+    /// Puts one job on the queue, or many
+    Send(Box<send::Arguments>),
+    /// Looks for mistakes in the configuration, without asking Kafka or the relay
+    Check(check::Arguments),
+}
+
+/// Where the configuration comes from.
+#[derive(Args, Debug)]
+struct ConfigurationArguments {
+    /// The configuration file; without it ./config.toml where there is one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Sets one key, over the file and the environment; may be given several times
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+impl ConfigurationArguments {
+    fn sources(self) -> Sources {
+        Sources::of_process(self.config, self.settings)
+    }
+}
+
+/// Runs what the command line of this process asks for.
+pub fn main() -> ExitCode {
+    ExitCode::from(run_command(std::env::args_os()))
+}
+
+/// Returns the exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+fn run_command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    match CommandLine::try_parse_from(arguments) {
+        Ok(CommandLine { command }) => match command {
+            #[cfg(feature = "wired")]
+            Command::Run(arguments) => run::run(arguments),
+            #[cfg(feature = "wired")]
+            Command::Demo(arguments) => demo::run(&arguments),
+            Command::Send(arguments) => send::run(*arguments),
+            Command::Check(arguments) => check::run(arguments),
+        },
+        Err(error) => {
+            // Help and version go to stdout, mistakes to stderr; where nobody reads them that is all right.
+            let _ = error.print();
+            if error.use_stderr() { WRONG_USAGE } else { DONE }
+        }
+    }
+}
+
+/// Tells all mistakes of a configuration; returns the exit code.
+fn wrong_configuration(problems: &Problems) -> u8 {
+    let count = problems.0.len();
+    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+    output::tell(format_args!("{count} {mistakes} in the configuration:"));
+    output::tell(problems);
+    WRONG_CONFIGURATION
+}
+
+#[cfg(test)]
+mod tests;

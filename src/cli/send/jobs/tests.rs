@@ -1,0 +1,96 @@
+//! The jobs that options and files make.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+fn source(arguments: &[&str]) -> Source {
+    let line = Line::parse_from(std::iter::once("send").chain(arguments.iter().copied()));
+    Source::new(&line.arguments)
+}
+
+fn all(mut source: Source) -> Vec<Job> {
+    std::iter::from_fn(|| source.next().expect("readable")).collect()
+}
+
+fn of_lines(text: &[u8]) -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("jobs.ndjson");
+    std::fs::write(&path, text).expect("written");
+    let jobs = all(source(&["--file", &path.display().to_string()]));
+    jobs.into_iter().map(|job| job.value).collect()
+}
+
+#[test]
+fn the_guides_job_is_made_of_two_options() {
+    let jobs = all(source(&["--to", "ada@example.com", "--otp", "493021"]));
+    let expected = Job { key: None, value: br#"{"to":"ada@example.com","otp":"493021"}"#.to_vec() };
+    let [job] = jobs.as_slice() else { panic!("one job: {jobs:?}") };
+    let (job, expected): (Value, Value) = (
+        serde_json::from_slice(&job.value).expect("JSON"),
+        serde_json::from_slice(&expected.value).expect("JSON"),
+    );
+    assert_eq!(job, expected);
+}
+
+#[test]
+fn every_option_is_in_the_job() {
+    let jobs = all(source(&[
+        "--to",
+        "a@example.com",
+        "--to",
+        "b@example.com",
+        "--cc",
+        "c@example.com",
+        "--bcc",
+        "d@example.com",
+        "--from",
+        "Me <e@example.com>",
+        "--subject",
+        "S",
+        "--text",
+        "T",
+        "--html",
+        "<p>",
+        "--id",
+        "i",
+        "--key",
+        "k",
+    ]));
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(jobs[0].key.as_deref(), Some(b"k".as_slice()));
+    let job: Value = serde_json::from_slice(&jobs[0].value).expect("JSON");
+    assert_eq!(
+        job,
+        serde_json::json!({
+            "to": ["a@example.com", "b@example.com"], "cc": "c@example.com", "bcc": "d@example.com",
+            "from": "Me <e@example.com>", "subject": "S", "text": "T", "html": "<p>", "id": "i",
+        })
+    );
+}
+
+#[test]
+fn a_count_repeats_the_job() {
+    let jobs = all(source(&["--to", "a@example.com", "--text", "T", "--count", "3"]));
+    assert!(jobs.len() == 3 && jobs.iter().all(|job| *job == jobs[0]), "{jobs:?}");
+    assert!(all(source(&["--to", "a@example.com", "--text", "T", "--count", "0"])).is_empty());
+}
+
+#[test]
+fn the_lines_of_a_file_are_jobs_as_they_are() {
+    let expected: [&[u8]; 4] = [b"{\"a\": 1}", b" not json", b"\xff", b"last"];
+    assert_eq!(of_lines(b"{\"a\": 1}\r\n\n  \n not json\n\xff\nlast"), expected);
+    assert_eq!(of_lines(b""), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = source(&["--file", "/no/such/jobs"]).next().expect_err("there is none");
+    assert!(error.to_string().starts_with("/no/such/jobs: "), "{error}");
+}

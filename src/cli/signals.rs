@@ -1,0 +1,52 @@
+//! SIGTERM and SIGINT: the first asks for a stop, the second ends the process at once.
+
+use std::io;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::FAILED;
+use crate::telemetry;
+
+/// The name of the first signal, once there is one. They are awaited on a thread of their own, so that the
+/// second one works even when the service's thread does not get on.
+///
+/// # Errors
+/// When the machine gives no thread, or no signals.
+pub(super) fn first_signal() -> io::Result<oneshot::Receiver<&'static str>> {
+    let (first, asked) = oneshot::channel();
+    let (ready, is_ready) = mpsc::sync_channel(1);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let result = tokio::runtime::Builder::new_current_thread().enable_io().build().and_then(|runtime| {
+            let listening = {
+                let _inside = runtime.enter();
+                signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)))
+            };
+            listening.map(|signals| (runtime, signals))
+        });
+        let (runtime, (mut terminate, mut interrupt)) = match result {
+            Ok(listening) => listening,
+            // Whoever asked is still there: it waits for this.
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        let _ = ready.send(Ok(()));
+        runtime.block_on(async {
+            let mut next = async || {
+                tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                }
+            };
+            // Nobody listens any more when the service has ended by itself.
+            let _ = first.send(next().await);
+            let second = next().await;
+            tracing::warn!(signal = second, "second signal, ending at once");
+            telemetry::flush(Duration::from_millis(100));
+            std::process::exit(FAILED.into());
+        });
+    })?;
+    is_ready.recv().map_err(io::Error::other)??;
+    Ok(asked)
+}

@@ -1,0 +1,77 @@
+//! What the command line takes, and the exit codes.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(arguments: &str) -> Result<CommandLine, clap::Error> {
+    CommandLine::try_parse_from(std::iter::once("mailroom").chain(arguments.split_whitespace()))
+}
+
+fn exit_code(arguments: &str) -> u8 {
+    run_command(std::iter::once("mailroom").chain(arguments.split_whitespace()).map(OsString::from))
+}
+
+#[test]
+fn the_command_line_is_well_made() {
+    CommandLine::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_an_example_that_it_takes() {
+    for command in CommandLine::command().get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let example =
+            help.split("Example:\n  mailroom ").nth(1).expect("each has one").replace(['\'', '?'], "");
+        let example = example.replace("How are you", "text");
+        assert!(parse(&example).is_ok(), "{example}: {:?}", parse(&example).err());
+    }
+}
+
+#[test]
+fn wrong_usage_is_2_and_help_and_version_are_0() {
+    for (arguments, expected) in [
+        ("", 2),
+        ("deliver", 2),
+        ("check --online", 2),
+        ("check extra", 2),
+        ("send", 2),
+        ("send --to a@example.com", 2),
+        ("send --otp 1", 2),
+        ("send --to a@example.com --otp 1 --rate 0", 2),
+        ("send --to a@example.com --otp 1 --rate NaN", 2),
+        ("send --to a@example.com --otp 1 --count -1", 2),
+        ("send --to a@example.com --otp 1 --id a --count 2", 2),
+        ("send --file jobs.ndjson --to a@example.com", 2),
+        ("send --file jobs.ndjson --count 2", 2),
+        ("--version", 0),
+        ("--help", 0),
+        ("send --help", 0),
+    ] {
+        assert_eq!(exit_code(arguments), expected, "{arguments}");
+    }
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    let error = parse("--version").expect_err("clap says so by an error");
+    assert_eq!(error.to_string(), format!("mailroom {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn check_ends_with_78_when_anything_is_wrong_and_with_0_when_nothing_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, "[smtp]\nhost = \"relay.example.com\"\nfrom = \"a@example.com\"\n")
+        .expect("written");
+    let check = format!("check --config {}", file.display());
+    assert_eq!(exit_code(&check), DONE);
+    assert_eq!(exit_code(&format!("{check} --set mailers.size=0")), WRONG_CONFIGURATION);
+    assert_eq!(exit_code(&format!("{check}.missing")), WRONG_CONFIGURATION);
+}
+
+#[test]
+fn send_with_a_wrong_configuration_of_kafka_ends_with_78() {
+    let send = "send --to a@example.com --otp 1 --set kafka.topic=/";
+    assert_eq!(exit_code(send), WRONG_CONFIGURATION);
+}

@@ -1,0 +1,99 @@
+//! What is right by itself and wrong together: contradictions between keys, and files that are of no use.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+use super::effective::Values;
+use super::problems::Problems;
+use super::{Config, Kafka, Security, properties};
+
+/// The contradictions within `kafka`.
+pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Problems) {
+    if kafka.dlq_topic == kafka.topic && !problems.names("kafka.dlq_topic") && !problems.names("kafka.topic")
+    {
+        let key = if values.is_set("kafka.dlq_topic") { "kafka.dlq_topic" } else { "kafka.topic" };
+        let what =
+            "kafka.dlq_topic and kafka.topic must be two topics: a dead letter would be taken for a job";
+        problems.add(key, values.origin(key), what);
+    }
+}
+
+/// The contradictions in the rest. A key that is wrong by itself is left out.
+pub(super) fn check(config: &Config, values: &Values<'_>, problems: &mut Problems) {
+    let mut contradiction = |keys: &[&str], wrong: bool, what: String| {
+        if wrong && !keys.iter().any(|key| problems.names(key) || problems.names(&format!("{key}_file"))) {
+            // It is told of the key that was set; of the first, where all were.
+            let key = keys.iter().find(|key| values.is_set(key)).unwrap_or(&keys[0]);
+            problems.add(key, values.origin(key), what);
+        }
+    };
+
+    let poll = Duration::from_millis(properties::max_poll_interval_ms(&config.kafka.properties));
+    contradiction(
+        &["worker.drain_timeout", "kafka.properties.max.poll.interval.ms"],
+        config.worker.drain_timeout >= poll,
+        format!(
+            "worker.drain_timeout must be under kafka.properties.\"max.poll.interval.ms\", which is {} ms: the \
+             group takes the partitions away after that long",
+            poll.as_millis()
+        ),
+    );
+    contradiction(
+        &["mailers.size", "mailers.max"],
+        config.mailers.size > config.mailers.max,
+        "mailers.size must not be over mailers.max".into(),
+    );
+    let (name, password) = (values.is_set("smtp.username"), values.is_set("smtp.password"));
+    contradiction(
+        &["smtp.username", "smtp.password"],
+        name != password,
+        "smtp.username and smtp.password (or smtp.password_file) go together: set both or neither".into(),
+    );
+    contradiction(
+        &["smtp.password", "smtp.security", "smtp.allow_plaintext_auth"],
+        password && config.smtp.security == Security::Plain && !config.smtp.allow_plaintext_auth,
+        "smtp.security = \"plain\" would send the password for all to read: use \"tls\" or \"starttls\", or \
+         allow it by smtp.allow_plaintext_auth = true"
+            .into(),
+    );
+    if let Some(path) = &config.smtp.ca_file
+        && let Err(what) = read_certificates(path)
+    {
+        problems.add("smtp.ca_file", values.origin("smtp.ca_file"), what);
+    }
+}
+
+/// Whether there is at least one certificate in the PEM file, and all in it are whole. The file is not named: its
+/// key and origin are.
+fn read_certificates(path: &Path) -> Result<(), String> {
+    let text = std::fs::read(path).map_err(|error| format!("the file can't be read: {error}"))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        certificate
+            .map_err(|error| error.to_string())
+            .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
+            .map_err(|error| format!("the file holds a broken certificate: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("the file holds no certificate in PEM form".into());
+    }
+    Ok(())
+}
+
+/// What works, and is seldom meant: one text each, as `(key, text)`.
+pub(super) fn warnings(config: &Config) -> Vec<(&'static str, String)> {
+    let mut warnings = Vec::new();
+    let name = &config.smtp.helo_name;
+    if !name.contains('.') && !name.starts_with('[') {
+        let text = format!("{name} has no dot: some relays refuse it; set a full host name");
+        warnings.push(("smtp.helo_name", text));
+    }
+    if config.smtp.login.is_some() && config.smtp.security == Security::Plain {
+        warnings.push(("smtp.security", "the password goes over the wire for all to read".into()));
+    }
+    warnings
+}

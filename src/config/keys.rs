@@ -1,0 +1,213 @@
+//! Every key that works, once: its name, its default, and what it takes.
+
+use std::time::Duration;
+
+use super::forms;
+use super::kind::Kind;
+
+/// One key of the configuration.
+pub struct Key {
+    /// `section.key`, as in the contract's section 8.
+    pub name: &'static str,
+    pub default: Default,
+    pub kind: Kind,
+}
+
+/// What a key is when nobody sets it. An `example` is what `config.toml` shows in its place.
+pub enum Default {
+    Is(&'static str),
+    /// Nothing: it must be set.
+    Required {
+        example: &'static str,
+    },
+    /// Nothing: what it is for is off.
+    Unset {
+        example: &'static str,
+    },
+    /// What another key, or the machine, makes of it.
+    Derived {
+        example: &'static str,
+    },
+}
+
+use Default::{Derived, Is, Required, Unset};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+const fn key(name: &'static str, default: Default, kind: Kind) -> Key {
+    Key { name, default, kind }
+}
+
+const fn text(allowed: &'static str, valid: fn(&str) -> bool) -> Kind {
+    Kind::Text { allowed, valid }
+}
+
+const fn duration(min: Duration, max: Duration) -> Kind {
+    Kind::Duration { min, max }
+}
+
+const TIMEOUT: Kind = duration(MILLISECOND, HOUR);
+const NAME: Kind = text("a text of 1 to 255 bytes without control characters", forms::is_name);
+const TOPIC: Kind = text(
+    "a topic: 1 to 249 of letters, digits, \".\", \"_\" and \"-\", not \".\" or \"..\"",
+    forms::is_topic,
+);
+
+/// In the order in which `config.toml` shows them; a section's keys stand together.
+pub const KEYS: &[Key] = &[
+    key("worker.id", Derived { example: "worker-1" }, NAME),
+    key("worker.drain_timeout", Is("20s"), duration(MILLISECOND, DAY)),
+    key(
+        "kafka.brokers",
+        Is("localhost:9092"),
+        text("brokers as \"host:port\", with commas between them", forms::are_brokers),
+    ),
+    key("kafka.group", Is("email-workers"), NAME),
+    key("kafka.topic", Is("email-queue"), TOPIC),
+    key("kafka.dlq_topic", Is("email-dlq"), TOPIC),
+    key("kafka.create_topics", Is("true"), Kind::Flag),
+    key("kafka.dlq_retention", Is("30d"), duration(Duration::from_secs(1), DAY.saturating_mul(36_500))),
+    key("kafka.commit_interval", Is("200ms"), duration(MILLISECOND, HOUR)),
+    key(
+        "smtp.host",
+        Required { example: "smtp.example.com" },
+        text(
+            "the relay's host name or IP address, without a scheme or a port (see smtp.port)",
+            forms::is_host,
+        ),
+    ),
+    key("smtp.security", Is("tls"), Kind::OneOf(&["tls", "starttls", "plain"])),
+    key("smtp.port", Derived { example: "465" }, Kind::Whole { min: 1, max: 65_535 }),
+    key(
+        "smtp.from",
+        Required { example: "Example <noreply@example.com>" },
+        text(
+            "one e-mail address, bare or as \"Name <address>\", that is ASCII before its @",
+            forms::is_mailbox,
+        ),
+    ),
+    key("smtp.username", Unset { example: "worker" }, NAME),
+    key(
+        "smtp.password",
+        Unset { example: "secret" },
+        Kind::Secret { allowed: "a text that is not empty", valid: forms::is_password },
+    ),
+    key("smtp.auth", Is("auto"), Kind::OneOf(&["auto", "plain", "login", "xoauth2"])),
+    key("smtp.allow_plaintext_auth", Is("false"), Kind::Flag),
+    key(
+        "smtp.helo_name",
+        Derived { example: "worker-1.example.com" },
+        text("a host name, or an address in brackets, as RFC 5321 has it for EHLO", forms::is_helo_name),
+    ),
+    key("smtp.ca_file", Unset { example: "/etc/mailroom/ca.pem" }, text("the path of a file", |_| true)),
+    key("smtp.pipelining", Is("auto"), Kind::OneOf(&["auto", "within", "off"])),
+    key("smtp.timeouts.connect", Is("10s"), TIMEOUT),
+    key("smtp.timeouts.greeting", Is("30s"), TIMEOUT),
+    key("smtp.timeouts.command", Is("30s"), TIMEOUT),
+    key("smtp.timeouts.data", Is("60s"), TIMEOUT),
+    key("smtp.timeouts.final_dot", Is("600s"), TIMEOUT),
+    key("mailers.size", Is("8"), Kind::Whole { min: 1, max: 65_536 }),
+    key("mailers.max", Is("4096"), Kind::Whole { min: 1, max: 65_536 }),
+    key("retry.max_attempts", Is("3"), Kind::Whole { min: 1, max: 1000 }),
+    key("retry.base", Is("1s"), duration(Duration::ZERO, DAY)),
+    key("retry.factor", Is("2"), Kind::Real { min: 1.0, max: 100.0 }),
+    key("retry.max_delay", Is("60s"), duration(Duration::ZERO, DAY.saturating_mul(7))),
+    key("retry.jitter", Is("0.1"), Kind::Real { min: 0.0, max: 1.0 }),
+    key("retry.permanent", Is("dead-letter"), Kind::OneOf(&["dead-letter", "retry"])),
+    key("retry.ambiguous", Is("retry"), Kind::OneOf(&["retry", "dead-letter"])),
+    key("limits.in_flight", Is("10000"), Kind::Whole { min: 1, max: 10_000_000 }),
+    key("limits.in_flight_bytes", Is("256MiB"), Kind::Size { min: 1, max: 1 << 40 }),
+    // Kafka's own limit is the largest number of 31 bits, librdkafka's a little less than 1 GB.
+    key("limits.message_bytes", Is("10MiB"), Kind::Size { min: 1, max: 900_000_000 }),
+    key("limits.crashes", Is("3"), Kind::Whole { min: 1, max: 1000 }),
+    key("http.bind", Is("127.0.0.1:8080"), Kind::Bind),
+    key(
+        "http.admin_token",
+        Unset { example: "secret" },
+        Kind::Secret { allowed: "visible ASCII characters without spaces", valid: forms::is_token },
+    ),
+    key("log.format", Is("auto"), Kind::OneOf(&["auto", "json", "text"])),
+    key("log.level", Is("info"), Kind::OneOf(&["error", "warn", "info", "debug", "trace"])),
+];
+
+/// Keys of the contract whose issue is still to come: refused, so that nobody relies on them.
+pub const LATER_KEYS: &[&str] = &[
+    "kafka.decisions_topic",
+    "smtp.max_rate",
+    "smtp.max_emails_per_connection",
+    "smtp.idle_timeout",
+    "email.allowed_from_domains",
+    "email.max_age",
+    "retry.limited",
+    "breaker.failures",
+    "breaker.probe_interval",
+    "templates.dir",
+    "dlq.index_letters",
+    "dlq.rate",
+    "dlq.max_replays",
+    "dlq.allow_edit",
+    "dlq.transactions",
+    "dlq.replay_topic",
+    "redrive.enabled",
+    "redrive.waits",
+    "redrive.causes",
+    "redrive.notify",
+];
+
+/// The table of librdkafka's own properties: what follows is a name of theirs.
+pub const PROPERTIES: &str = "kafka.properties.";
+
+/// The entry of `name`; none when it is no key, or one of [`LATER_KEYS`].
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The secret key that `name` gives the file of: `smtp.password` for `smtp.password_file`.
+pub fn find_by_file(name: &str) -> Option<&'static Key> {
+    find(name.strip_suffix("_file")?).filter(|key| matches!(key.kind, Kind::Secret { .. }))
+}
+
+/// Whether a key, of now or later, lies in the table `path`.
+pub fn is_section(path: &str) -> bool {
+    let within = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    within(PROPERTIES)
+        || KEYS.iter().any(|key| within(key.name))
+        || LATER_KEYS.iter().any(|name| within(name))
+}
+
+/// The known key whose name is nearest to `name`, when it is near enough to be meant.
+pub fn nearest(name: &str) -> Option<String> {
+    let files = KEYS
+        .iter()
+        .filter(|key| matches!(key.kind, Kind::Secret { .. }))
+        .map(|key| format!("{}_file", key.name));
+    let (distance, nearest) = KEYS
+        .iter()
+        .map(|key| key.name.to_owned())
+        .chain(files)
+        .map(|known| (edits(name, &known), known))
+        .min_by_key(|(distance, _)| *distance)?;
+    (distance <= 3.max(name.len() / 4)).then_some(nearest)
+}
+
+/// How many letters must be changed, put in or taken out to make one name of the other (Levenshtein).
+fn edits(from: &str, to: &str) -> usize {
+    // Nobody means a key by a name that long.
+    if from.len() > 100 {
+        return usize::MAX;
+    }
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let change = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
