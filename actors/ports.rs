@@ -47,7 +47,7 @@ pub trait Relay: 'static {
 }
 
 /// One open connection to the relay, kept between e-mails. Dropping it closes it at once.
-pub trait Connection {
+pub trait Connection: Send {
     /// Offers `email` to those of its recipients whose indices are in `to` (ascending, not empty), in one
     /// transaction. Keeps its own deadlines. Dropping the future leaves the connection unusable.
     fn send<'a>(
