@@ -1,0 +1,205 @@
+//! Puts the service together: the only file that knows everyone.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::Addr;
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use mailroom_actors::credits::Credits;
+use mailroom_actors::domain::retry::RetryPolicy;
+use mailroom_actors::line::Line;
+use mailroom_actors::messages::{GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop};
+use mailroom_actors::metrics::Families;
+use mailroom_actors::ports::{Jitter, OffsetLog, WallClock};
+use mailroom_actors::supervisor::{self, Settings, Supervisor, World};
+use mailroom_actors::ticket::TicketOffice;
+use mailroom_actors::vitals::Vitals;
+use tokio::sync::oneshot;
+
+pub use mailroom_actors::supervisor::Ended;
+
+use crate::compose::MailComposer;
+use crate::config::Config;
+use crate::http::doors::Doors;
+use crate::http::server::HttpServer;
+use crate::kafka::{self, KafkaDeadLetters, StartProblem};
+use crate::smtp::relay::SmtpRelay;
+use crate::{dead_letter, http, mask, telemetry};
+
+/// The version that `/health`, the metrics and `--version` tell.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Between two looks for brokers that are away at the start.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// Why the service did not start: exit code 78, nothing was joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError(pub String);
+
+/// The running service. Dropping it stops nothing: call [`Service::stop`] and await [`Service::ended`].
+pub struct Service {
+    http: HttpServer,
+    doors: Arc<ActorDoors>,
+    supervisor: Addr<Supervisor>,
+    ended: oneshot::Receiver<Ended>,
+}
+
+/// Starts everything on the calling arbiter, inside an actix System. Brokers that are away are no error: the
+/// service waits for them, live and not ready.
+///
+/// # Errors
+/// What only a human can mend: a port in use, an unreadable CA file, a topic that is missing and may not be
+/// made, credentials that every reachable broker refuses, missing rights.
+pub async fn start(config: Config) -> Result<Service, StartError> {
+    let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
+    let doors = Arc::new(ActorDoors::default());
+    let http = http::server::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
+    tracing::info!(address = %http.address(), version = VERSION, "http listening");
+    match kafka::topics::ensure(&config.kafka).await {
+        Ok(()) => {}
+        Err(StartProblem::Misconfigured(text)) => {
+            http.stop().await;
+            return Err(StartError(text));
+        }
+        Err(StartProblem::Away(text)) => {
+            tracing::warn!(error = %text, "no broker answers, waiting for one");
+            actix_rt::spawn(ensure_topics_later(config.kafka.clone()));
+        }
+    }
+    let misconfigured = |problem: StartProblem| StartError(problem.to_string());
+    let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
+    let letters = dead_letter::Settings::new(&config);
+    let encoder: kafka::letter::Encoder = Arc::new(move |letter, limit| dead_letter::encode(letter, &letters, limit));
+    let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
+    let (events, offset_events) = async_channel::unbounded();
+    let offset_log = kafka::start(&config.kafka, config.worker.drain_timeout, Arc::clone(&credits), events)
+        .map_err(misconfigured)?;
+    let offset_log: Arc<dyn OffsetLog> = Arc::new(offset_log);
+    let world = World {
+        office: TicketOffice::new(credits, Arc::clone(&offset_log)),
+        offset_log,
+        offset_events,
+        relay: Rc::new(relay),
+        composer: Arc::new(MailComposer::new(&config)),
+        dead_letter_log: Rc::new(dead_letter_log),
+        clock: Arc::new(SystemClock),
+        jitter: Arc::new(RandomJitter),
+        families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
+        vitals: Arc::new(Vitals::default()),
+        mask: mask::mask_text,
+    };
+    let (supervisor, scrapes, ended) = supervisor::start(settings(&config), world);
+    // Set once, right here.
+    let _ = doors.actors.set((supervisor.clone(), scrapes));
+    Ok(Service { http, doors, supervisor, ended })
+}
+
+async fn ensure_topics_later(config: crate::config::Kafka) {
+    loop {
+        actix_rt::time::sleep(BETWEEN_LOOKS).await;
+        match kafka::topics::ensure(&config).await {
+            Ok(()) => return,
+            Err(problem) => tracing::warn!(error = %problem, "the topics can't be looked for yet"),
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        mailers: config.mailers.size,
+        mailers_max: config.mailers.max,
+        retry: RetryPolicy {
+            max_attempts: config.retry.max_attempts,
+            base: config.retry.base,
+            factor: config.retry.factor,
+            max_delay: config.retry.max_delay,
+            jitter: config.retry.jitter,
+            permanent_is_retried: config.retry.permanent_is_retried,
+            ambiguous_is_dead_lettered: config.retry.ambiguous_is_dead_lettered,
+        },
+        crash_limit: config.limits.crashes,
+        commit_interval: config.kafka.commit_interval,
+        drain_timeout: config.worker.drain_timeout,
+        dlq_topic: config.kafka.dlq_topic.clone(),
+    }
+}
+
+impl Service {
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// How everything is; none when the supervisor is gone.
+    pub async fn status(&self) -> Option<Status> {
+        self.doors.status().await
+    }
+
+    /// The Prometheus text of this moment.
+    ///
+    /// # Errors
+    /// When the metrics actor is gone, or can't encode.
+    pub async fn scrape(&self) -> Result<String, String> {
+        self.doors.scrape().await.unwrap_or_else(|| Err("the metrics actor does not answer".into()))
+    }
+
+    /// Begins the stop: no new attempt, what is past the dot is awaited, commit, leave.
+    pub fn stop(&self) {
+        self.supervisor.do_send(Stop);
+    }
+
+    /// Waits for the end and closes the HTTP listener, which stops last.
+    pub async fn ended(self) -> Ended {
+        let ended = self.ended.await;
+        self.http.stop().await;
+        ended.unwrap_or_else(|_| Ended { exit_code: 1, reason: "the supervisor died".into() })
+    }
+}
+
+/// HTTP's questions, answered by the actors; none until they are started.
+#[derive(Default)]
+struct ActorDoors {
+    actors: OnceLock<(Addr<Supervisor>, Line<Scrape>)>,
+}
+
+impl Doors for ActorDoors {
+    fn status(&self) -> BoxFuture<'static, Option<Status>> {
+        let actors = self.actors.get().cloned();
+        async move { actors?.0.send(GetStatus).await.ok() }.boxed()
+    }
+
+    fn resize(&self, size: usize) -> BoxFuture<'static, Option<Result<PoolStatus, SizeOutOfBounds>>> {
+        let actors = self.actors.get().cloned();
+        async move { actors?.0.send(Resize { size }).await.ok() }.boxed()
+    }
+
+    fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {
+        let actors = self.actors.get().cloned();
+        async move {
+            let (supervisor, scrapes) = actors?;
+            let status = supervisor.send(GetStatus).await.ok();
+            let ready = status.is_some_and(|status| http::health::ready(&status).passes());
+            scrapes.ask(Scrape { ready, log_lines_dropped: telemetry::dropped_lines() }).await
+        }
+        .boxed()
+    }
+}
+
+struct SystemClock;
+
+impl WallClock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+struct RandomJitter;
+
+impl Jitter for RandomJitter {
+    fn fraction(&self) -> f64 {
+        fastrand::f64()
+    }
+}
