@@ -1,6 +1,7 @@
 //! The server over real sockets, with made-up actors behind its doors.
 
 mod answers;
+mod lifecycle;
 mod limits;
 mod refusals;
 

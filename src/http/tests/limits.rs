@@ -11,7 +11,8 @@ fn server(limits: Limits) -> TestServer {
 /// A server that gives a request 200 ms to arrive, and an early answer as much to be read.
 fn impatient() -> TestServer {
     let short = Duration::from_millis(200);
-    server(Limits { arrival: short, linger: short, ..Limits::default() })
+    let lifetime = Duration::from_secs(600);
+    server(Limits { arrival: short, linger: short, lifetime, ..Limits::default() })
 }
 
 fn chunked_head() -> [&'static str; 4] {
@@ -41,6 +42,15 @@ fn a_body_of_64_kib_is_taken_and_one_byte_more_is_not() {
     let small: Vec<u8> = padded(65_537).chunks(1_000).flat_map(chunk).collect();
     server.ask(&chunked_head(), &small).refused(413);
     assert_eq!(server.resizes(), 2);
+}
+
+#[test]
+fn a_client_that_sends_all_of_a_refused_body_still_gets_its_answer() {
+    let server = server(Limits::default());
+    server.put(&padded(4_000_000)).refused(413);
+    let [line, host, _, _] = put_head(0);
+    server.ask(&[line, host, "Content-Length: 4000000"], &padded(4_000_000)).refused(401);
+    server.ask(&[line, host, "Transfer-Encoding: chunked"], &chunk(&padded(4_000_000))).refused(401);
 }
 
 #[test]
@@ -107,9 +117,12 @@ fn an_endless_body_ends_with_its_answer() {
         let mut client = server.connect();
         client.send(&head, &chunk(&[b'x'; 1_000]));
         assert_eq!(client.answer().status, status);
-        // Written to until the server is gone: an endless drain would never end this test.
+        // An endless drain would take all of it.
         let stream = client.stream.get_mut();
-        while stream.write_all(&chunk(&[b'x'; 1_000])).is_ok() {}
+        let begin = Instant::now();
+        while stream.write_all(&chunk(&[b'x'; 1_000])).is_ok() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "not ended");
+        }
     }
 }
 
