@@ -148,7 +148,12 @@ impl Service {
 
     /// Begins the stop: no new attempt, what is past the dot is awaited, commit, leave.
     pub fn stop(&self) {
-        self.supervisor.do_send(Stop);
+        self.stopper().stop();
+    }
+
+    /// What can stop the service while somebody awaits its end.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.supervisor.clone())
     }
 
     /// Waits for the end and closes the HTTP listener, which stops last.
@@ -156,6 +161,16 @@ impl Service {
         let ended = self.ended.await;
         self.http.stop().await;
         ended.unwrap_or_else(|_| Ended { exit_code: 1, reason: "the supervisor died".into() })
+    }
+}
+
+/// See [`Service::stopper`].
+pub struct Stopper(Addr<Supervisor>);
+
+impl Stopper {
+    /// See [`Service::stop`].
+    pub fn stop(&self) {
+        self.0.do_send(Stop);
     }
 }
 

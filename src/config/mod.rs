@@ -1,8 +1,17 @@
 //! Everything that can be set, with its default: a file, then the environment, then `--set`.
 
+mod keys;
+mod reader;
+mod sources;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use keys::{load, load_kafka};
+pub use sources::{Origin, Problems, Sources};
 
 /// The effective configuration, checked: whoever holds one need not check it again.
 #[derive(Clone, Debug)]
@@ -148,6 +157,20 @@ pub enum LogFormat {
     Auto,
     Json,
     Text,
+}
+
+impl Config {
+    /// What is allowed, but probably not meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.smtp.helo_name.contains('.') {
+            warnings.push(format!(
+                "smtp.helo_name {} has no dot: some relays refuse such a name; set the full host name",
+                self.smtp.helo_name
+            ));
+        }
+        warnings
+    }
 }
 
 impl std::fmt::Debug for Secret {
