@@ -24,8 +24,7 @@ pub use mailroom_actors::supervisor::Ended;
 
 use crate::compose::MailComposer;
 use crate::config::Config;
-use crate::http::doors::Doors;
-use crate::http::server::HttpServer;
+use crate::http::{Doors, HttpServer};
 use crate::kafka::{self, KafkaDeadLetters, StartProblem};
 use crate::smtp::relay::SmtpRelay;
 use crate::{dead_letter, http, mask, telemetry};
@@ -56,8 +55,9 @@ pub struct Service {
 /// made, credentials that every reachable broker refuses, missing rights.
 pub async fn start(config: Config) -> Result<Service, StartError> {
     let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
+    let composer = MailComposer::new(&config.smtp.from, config.limits.message_bytes).map_err(StartError)?;
     let doors = Arc::new(ActorDoors::default());
-    let http = http::server::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
+    let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
     tracing::info!(address = %http.address(), version = VERSION, "http listening");
     match kafka::topics::ensure(&config.kafka).await {
         Ok(()) => {}
@@ -72,8 +72,13 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     }
     let misconfigured = |problem: StartProblem| StartError(problem.to_string());
     let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
-    let letters = dead_letter::Settings::new(&config);
-    let encoder: kafka::letter::Encoder = Arc::new(move |letter, limit| dead_letter::encode(letter, &letters, limit));
+    let letters = dead_letter::Settings {
+        worker_id: config.worker.id.clone(),
+        consumer_group: config.kafka.group.clone(),
+        default_from: composer.default_from().clone(),
+    };
+    // A letter that the topic does not take is tried for ever: shrinking it is for a later version.
+    let encoder: kafka::letter::Encoder = Arc::new(move |letter, _limit| dead_letter::encode(letter, &letters));
     let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
     let (events, offset_events) = async_channel::unbounded();
     let offset_log = kafka::start(&config.kafka, config.worker.drain_timeout, Arc::clone(&credits), events)
@@ -84,13 +89,13 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         offset_log,
         offset_events,
         relay: Rc::new(relay),
-        composer: Arc::new(MailComposer::new(&config)),
+        composer: Arc::new(composer),
         dead_letter_log: Rc::new(dead_letter_log),
         clock: Arc::new(SystemClock),
         jitter: Arc::new(RandomJitter),
         families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
         vitals: Arc::new(Vitals::default()),
-        mask: mask::mask_text,
+        mask: |text| mask::mask_text(text).into_owned(),
     };
     let (supervisor, scrapes, ended) = supervisor::start(settings(&config), world);
     // Set once, right here.
