@@ -69,7 +69,9 @@ fn greenmail_gives_back_what_it_takes() {
 #[test]
 fn greenmail_speaks_tls_with_a_certificate_that_the_authority_of_this_run_vouches_for() {
     let greenmail = GreenMail::shared();
-    for (port, options) in [(greenmail.smtps_port, vec![]), (greenmail.starttls_port, vec!["-starttls", "smtp"])] {
+    for (port, options) in
+        [(greenmail.smtps_port, vec![]), (greenmail.starttls_port, vec!["-starttls", "smtp"])]
+    {
         let mut openssl = Command::new("openssl");
         openssl.args(["s_client", "-brief", "-verify_return_error", "-verify_hostname", "localhost"]);
         openssl.args(["-CAfile", &greenmail.certificate.ca_file(), "-connect", &format!("localhost:{port}")]);

@@ -13,7 +13,7 @@ use super::process;
 
 pub const KEYSTORE_PASSWORD: &str = "keystore";
 
-/// A server's certificate for `localhost` and 127.0.0.1, with the authority that vouches for it.
+/// A server's certificate for `localhost` (and not for 127.0.0.1), with the authority that vouches for it.
 pub struct Certificate {
     folder: PathBuf,
     chain: Vec<CertificateDer<'static>>,
@@ -26,17 +26,18 @@ impl Certificate {
         let mut authority = CertificateParams::new(Vec::new()).expect("no names are fine");
         authority.distinguished_name.push(DnType::CommonName, "Mailroom's test authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority_certificate = authority.self_signed(&authority_key).expect("the authority signs itself");
+        let authority_certificate =
+            authority.self_signed(&authority_key).expect("the authority signs itself");
         let issuer = Issuer::new(authority, authority_key);
 
         let key = KeyPair::generate().expect("keys can be made");
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut server = CertificateParams::new(names).expect("both are names");
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).expect("it is a name");
         server.distinguished_name.push(DnType::CommonName, "localhost");
         let certificate = server.signed_by(&key, &issuer).expect("the authority signs");
 
         let folder = process::scratch("certificate");
-        let file = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("scratch is writable");
+        let file =
+            |name: &str, text: String| std::fs::write(folder.join(name), text).expect("scratch is writable");
         file("ca.pem", authority_certificate.pem());
         file("server.pem", certificate.pem());
         file("server.key", key.serialize_pem());

@@ -43,7 +43,8 @@ impl GreenMail {
             java.arg(format!("-Dgreenmail.{protocol}.hostname=127.0.0.1"));
             java.arg(format!("-Dgreenmail.{protocol}.port={port}"));
         }
-        java.arg("-Dgreenmail.users.login=email").arg(format!("-Dgreenmail.users={name}:{PASSWORD}@{domain}"));
+        java.arg("-Dgreenmail.users.login=email")
+            .arg(format!("-Dgreenmail.users={name}:{PASSWORD}@{domain}"));
         java.arg("-Dgreenmail.startup.timeout=60000");
         java.arg(format!("-Dgreenmail.tls.keystore.file={}", certificate.keystore().display()));
         java.arg(format!("-Dgreenmail.tls.keystore.password={KEYSTORE_PASSWORD}"));
@@ -71,7 +72,8 @@ impl GreenMail {
             return Vec::new();
         };
         let text = answer.body_mut().read_to_string().expect("the answer is text");
-        let messages: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no messages: {text}"));
+        let messages: Vec<Value> =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("no messages: {text}"));
         let whole = |message: &Value| message["mimeMessage"].as_str().expect("a message is text").to_owned();
         messages.iter().map(whole).collect()
     }

@@ -75,10 +75,12 @@ impl Kafka {
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("the client is well configured");
+        let admin: AdminClient<DefaultClientContext> =
+            self.client().create().expect("the client is well configured");
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT));
-        let results = futures::executor::block_on(admin.create_topics([&topic], &options)).expect("Kafka answers");
+        let results =
+            futures::executor::block_on(admin.create_topics([&topic], &options)).expect("Kafka answers");
         for result in results {
             result.expect("the topic is new");
         }
@@ -125,11 +127,14 @@ impl Kafka {
                 continue;
             }
             let mut assignment = TopicPartitionList::new();
-            assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("beginning is an offset");
+            assignment
+                .add_partition_offset(topic, partition, Offset::Beginning)
+                .expect("beginning is an offset");
             consumer.assign(&assignment).expect("assigning asks nobody");
             let mut next = low;
             while next < high {
-                let message = consumer.poll(ANSWER_TIMEOUT).expect("Kafka answers").expect("the record can be read");
+                let message =
+                    consumer.poll(ANSWER_TIMEOUT).expect("Kafka answers").expect("the record can be read");
                 next = message.offset() + 1;
                 records.push(Record {
                     partition,

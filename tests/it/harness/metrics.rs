@@ -17,7 +17,8 @@ impl Metrics {
     /// # Panics
     /// Where there is none: every known label value is to start at 0.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let series = series(name, labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())));
+        let series =
+            series(name, labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())));
         *self.0.get(&series).unwrap_or_else(|| panic!("{series} is missing in {:?}", self.0))
     }
 

@@ -19,4 +19,4 @@ pub use queue::Queue;
 pub use recording_smtp::{Answer, RecordingSmtp, Step};
 pub use smtp_sink::SmtpSink;
 pub use wait::until;
-pub use worker::{Settings, TestWorker};
+pub use worker::{Reply, Settings, TestWorker};

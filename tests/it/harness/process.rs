@@ -44,7 +44,11 @@ impl Process {
     /// Sends a signal by its name without SIG: `TERM`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
-        assert!(sent.expect("kill(1) runs").success(), "{} is no longer there to be sent SIG{name}", self.name);
+        assert!(
+            sent.expect("kill(1) runs").success(),
+            "{} is no longer there to be sent SIG{name}",
+            self.name
+        );
     }
 
     /// The exit status once there is one.
@@ -89,7 +93,11 @@ impl Lines {
         let gathered = lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-                gathered.0.lock().expect("no reader panics").push(String::from_utf8_lossy(&line).into_owned());
+                gathered
+                    .0
+                    .lock()
+                    .expect("no reader panics")
+                    .push(String::from_utf8_lossy(&line).into_owned());
             }
         });
         lines

@@ -55,7 +55,10 @@ impl<'k> Queue<'k> {
     /// How many records, over all partitions, are committed as settled.
     pub fn committed(&self) -> usize {
         let committed = self.kafka.committed(&self.group, &self.topic);
-        committed.into_iter().map(|(_, offset)| usize::try_from(offset).expect("offsets count up from 0")).sum()
+        committed
+            .into_iter()
+            .map(|(_, offset)| usize::try_from(offset).expect("offsets count up from 0"))
+            .sum()
     }
 
     pub fn dead_letters(&self) -> Vec<DeadLetter> {

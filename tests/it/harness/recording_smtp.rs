@@ -101,7 +101,12 @@ impl RecordingSmtp {
 
     /// How many e-mails were taken, repeats counted.
     pub fn taken(&self) -> usize {
-        self.attempts.lock().expect("no session panics").iter().filter(|attempt| attempt.taken.is_some()).count()
+        self.attempts
+            .lock()
+            .expect("no session panics")
+            .iter()
+            .filter(|attempt| attempt.taken.is_some())
+            .count()
     }
 
     /// How often each recipient was sent an e-mail that was taken.

@@ -16,7 +16,8 @@ pub fn start(certificate: &Certificate, behind: u16) -> u16 {
     let port = listener.local_addr().expect("a bound socket has an address").port();
     listener.set_nonblocking(true).expect("a socket can be non-blocking");
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener).expect("the socket is non-blocking");
             let acceptor = Arc::new(acceptor);

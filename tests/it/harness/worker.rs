@@ -34,11 +34,6 @@ impl Settings {
         self
     }
 
-    pub fn unset(mut self, key: &str) -> Settings {
-        self.0.remove(key);
-        self
-    }
-
     /// The binary with this configuration and no other, in a folder without a config.toml.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailroom"));
@@ -103,7 +98,8 @@ impl TestWorker {
             .timeout_global(Some(std::time::Duration::from_secs(30)))
             .build()
             .into();
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
@@ -111,7 +107,8 @@ impl TestWorker {
             Some(body) => agent.run(request.body(body.to_owned()).expect("the request is well formed")),
             None => agent.run(request.body(()).expect("the request is well formed")),
         };
-        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}; log {:?}", self.log()));
+        let mut answer =
+            answer.unwrap_or_else(|error| panic!("{method} {path}: {error}; log {:?}", self.log()));
         let headers = answer.headers().iter().map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         });
