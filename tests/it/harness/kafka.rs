@@ -1,6 +1,6 @@
 //! A real Apache Kafka broker: one node in KRaft mode, with its own ports and data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -216,7 +216,7 @@ fn java() -> Command {
     java
 }
 
-fn broker(folder: &std::path::Path, port: u16) -> Process {
+fn broker(folder: &Path, port: u16) -> Process {
     let mut command = java();
     command.arg("kafka.Kafka").arg(folder.join("server.properties"));
     let mut process = Process::start("Kafka", command);
@@ -224,31 +224,11 @@ fn broker(folder: &std::path::Path, port: u16) -> Process {
     process
 }
 
-fn properties(port: u16, controller: u16, folder: &std::path::Path) -> String {
-    format!(
-        "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
-         controller.listener.names=CONTROLLER\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-         log.dirs={}\n\
-         # A topic that nobody made on purpose is a fault, and has to show.\n\
-         auto.create.topics.enable=false\n\
-         # After a SIGKILL the new process is let in once the old one's session is over.\n\
-         broker.session.timeout.ms=3000\n\
-         broker.heartbeat.interval.ms=500\n\
-         num.partitions=4\n\
-         default.replication.factor=1\n\
-         offsets.topic.num.partitions=1\n\
-         offsets.topic.replication.factor=1\n\
-         transaction.state.log.num.partitions=1\n\
-         transaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\n\
-         group.initial.rebalance.delay.ms=0\n",
-        folder.join("data").display()
-    )
+fn properties(port: u16, controller_port: u16, folder: &Path) -> String {
+    include_str!("../../kafka.properties")
+        .replace("@PORT@", &port.to_string())
+        .replace("@CONTROLLER_PORT@", &controller_port.to_string())
+        .replace("@FOLDER@", &folder.display().to_string())
 }
 
 /// What became of the records that were handed to the producer.
