@@ -4,6 +4,7 @@
 //! `scripts/setup test` fetches the servers.
 
 mod cli;
+mod dashboards;
 mod dead_letters;
 mod delivery;
 mod guide_story;

@@ -6,6 +6,7 @@ pub mod greenmail;
 pub mod kafka;
 pub mod metrics;
 pub mod process;
+pub mod prometheus;
 pub mod queue;
 pub mod recording_smtp;
 pub mod smtp_sink;

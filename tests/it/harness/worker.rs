@@ -83,6 +83,11 @@ impl TestWorker {
         TestWorker { process, address }
     }
 
+    /// Where its HTTP is, as `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn get(&self, path: &str) -> Reply {
         self.request("GET", path, None, None)
     }
