@@ -22,6 +22,8 @@ pub struct Kafka {
     port: u16,
     folder: PathBuf,
     process: Mutex<Process>,
+    /// Asks for partitions and watermarks; it is in no group.
+    observer: BaseConsumer,
 }
 
 /// A record as a test sees it.
@@ -59,7 +61,8 @@ impl Kafka {
         let formatted = process::run(format, b"");
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
         let process = Mutex::new(broker(&folder, port));
-        Kafka { port, folder, process }
+        let observer = client(port).create().expect("the client is well configured");
+        Kafka { port, folder, process, observer }
     }
 
     pub fn address(&self) -> String {
@@ -149,15 +152,19 @@ impl Kafka {
         records
     }
 
-    /// How many records a topic has had, over all partitions; 0 where there is no such topic.
+    /// How many records a topic has had, over all partitions.
     pub fn count(&self, topic: &str) -> i64 {
         self.watermarks(topic).into_iter().map(|(_, _, high)| high).sum()
     }
 
+    /// A topic's partitions; waits until it is there.
     pub fn partitions(&self, topic: &str) -> Vec<i32> {
-        let consumer: BaseConsumer = self.client().create().expect("the client is well configured");
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_TIMEOUT).expect("Kafka answers");
-        metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect()
+        // A topic that has just been made, or a broker that has just started, may take a moment.
+        until(&format!("the partitions of {topic}"), || {
+            let metadata = self.observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT).ok()?;
+            let partitions: Vec<_> = metadata.topics()[0].partitions().iter().map(|of| of.id()).collect();
+            (!partitions.is_empty()).then_some(partitions)
+        })
     }
 
     /// What a group has committed of each partition; 0 where it has committed nothing.
@@ -188,10 +195,9 @@ impl Kafka {
     }
 
     fn watermarks(&self, topic: &str) -> Vec<(i32, i64, i64)> {
-        let consumer: BaseConsumer = self.client().create().expect("the client is well configured");
         let of = |partition| {
             until("watermarks", || {
-                let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT).ok()?;
+                let (low, high) = self.observer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT).ok()?;
                 Some((partition, low, high))
             })
         };
@@ -199,10 +205,14 @@ impl Kafka {
     }
 
     fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.address());
-        config
+        client(self.port)
     }
+}
+
+fn client(port: u16) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", format!("127.0.0.1:{port}"));
+    config
 }
 
 fn owned(headers: &impl Headers) -> Vec<(String, Option<Vec<u8>>)> {
