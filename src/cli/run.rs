@@ -16,9 +16,6 @@ pub fn run(configured: &Configured) -> u8 {
         }
     };
     let _telemetry = telemetry::start(&config.log);
-    for warning in config.warnings() {
-        tracing::warn!(problem = %warning, "configuration");
-    }
     actix::System::new().block_on(serve(config))
 }
 
@@ -31,6 +28,7 @@ async fn serve(config: Config) -> u8 {
             return 1;
         }
     };
+    let warnings = config.warnings();
     let started = tokio::select! {
         started = app::start(config) => started,
         _ = terminate.recv() => return 0,
@@ -43,6 +41,10 @@ async fn serve(config: Config) -> u8 {
             return EXIT_CONFIGURATION;
         }
     };
+    // The first log line is the listener's address.
+    for warning in warnings {
+        tracing::warn!(problem = %warning, "configuration");
+    }
     let stopper = service.stopper();
     let ended = service.ended();
     tokio::pin!(ended);
