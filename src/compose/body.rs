@@ -89,6 +89,7 @@ fn crlf(text: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(body("hello\n"), "hello\r\n");
         assert_eq!(body("hello\n\n"), "hello\r\n\r\n");
         assert_eq!(body(""), "\r\n");
-        assert_eq!(body("hello ü\n"), "hello =C3=BC\r\n");
+        assert_eq!(body("hello, one ü\n"), "hello, one =C3=BC\r\n");
         assert_eq!(body("üü\n"), "w7zDvA0K\r\n");
     }
 }

@@ -7,6 +7,7 @@ mod body;
 mod header;
 mod otp;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use chrono::Utc;

@@ -9,6 +9,7 @@ pub mod json;
 mod members;
 mod shape;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::borrow::Cow;
