@@ -288,8 +288,6 @@ fn an_address() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
-
     #[test]
     fn any_job_comes_out_as_it_went_in(
         to in prop::collection::vec((prop::option::of(a_name()), an_address()), 1..8),
