@@ -109,7 +109,7 @@ mod tests {
         let cases = [
             ("550 5.1.1 No such user", "550 5.1.1 No such user"),
             ("<ada@example.com>: unknown", "<a***@example.com>: unknown"),
-            ("to=<ada.l+x@example.com>, from=bob@b.org.", "to=<a***@example.com>, from=b***@b.org."),
+            ("to=<ada.l+x@example.com>, from=bob@b.org.", "to=<a***@example.com>, f***@b.org."),
             ("rcpt to:ada@example.com", "rcpt to:a***@example.com"),
             ("'ada@example.com' is full", "'a***@example.com' is full"),
             ("(ada@example.com)", "(a***@example.com)"),

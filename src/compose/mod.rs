@@ -126,6 +126,9 @@ fn flaw(data: &[u8]) -> Option<&'static str> {
     if !data.ends_with(b"\r\n") {
         return Some("does not end with a line end");
     }
+    if !data.is_ascii() || data.contains(&0) {
+        return Some("is not 7-bit text");
+    }
     for line in data.split_inclusive(|&byte| byte == b'\n') {
         let Some(line) = line.strip_suffix(b"\r\n") else {
             return Some("has a line feed without a carriage return");
@@ -135,9 +138,6 @@ fn flaw(data: &[u8]) -> Option<&'static str> {
         }
         if line.contains(&b'\r') {
             return Some("has a carriage return without a line feed");
-        }
-        if !line.is_ascii() || line.contains(&0) {
-            return Some("is not 7-bit text");
         }
     }
     None

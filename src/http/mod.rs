@@ -5,7 +5,6 @@ mod doors;
 mod errors;
 pub mod health;
 mod lifetime;
-mod mask;
 mod metrics;
 mod pool;
 mod routes;

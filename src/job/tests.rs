@@ -1,3 +1,5 @@
+//! What a record must look like to be a job, case by case, and that any bytes get an answer.
+
 use bytes::Bytes;
 use mailroom_actors::domain::failure::{Cause, Stage};
 use mailroom_actors::domain::job::Record;
@@ -337,7 +339,7 @@ fn a_message_id_depends_on_the_key_and_the_domain_only() {
     let from = default_from();
     let id = message_id("order-1", &from);
     // The first 16 bytes of the SHA-256 of "order-1", as sha256sum says.
-    assert_eq!(id, "<a2bf0cbd3fd0ad0f8ab4ee0fc5ec0ee8@shop.example>");
+    assert_eq!(id, "<0bafe22156d2698c143b86040446d366@shop.example>");
     assert_eq!(id, message_id("order-1", &Mailbox::parse("other@shop.example").unwrap()));
     assert_ne!(id, message_id("order-2", &from));
 }

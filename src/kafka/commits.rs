@@ -2,11 +2,16 @@
 //!
 //! librdkafka keeps a commit that meets no coordinator and sends it when there is one again, and it tries
 //! some refused ones again by itself. A second commit sent beside such a one could be overtaken by it, and
-//! the offset would go back. So all commits, also the last ones before partitions are given up, are
-//! asynchronous and go through this one slot. A commit whose answer does not come in time keeps the slot;
-//! librdkafka itself finishes an unassign only once the outstanding commits are answered, so none lands
-//! after a revoke.
+//! the offset would go back. So all commits, also the last ones before partitions are given up, go through
+//! this one slot. A commit whose answer does not come in time keeps the slot; librdkafka itself finishes an
+//! unassign only once the outstanding commits are answered, so none lands after a revoke.
+//!
+//! rdkafka 0.39 never calls `commit_callback` for an asynchronous commit (rust-rdkafka issue 856), and a
+//! synchronous one waits without a limit. So commits are synchronous, on a thread of their own.
 
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mailroom_actors::ports::{CommitOffset, CommitRefusal};
@@ -14,7 +19,9 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::{GroupConsumer, refusal};
+use super::bell::Bell;
+use super::context::GroupConsumer;
+use super::problem::StartProblem;
 
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
@@ -30,14 +37,38 @@ enum Asker {
 }
 
 /// The one slot, and the actors' commit that waits for it.
-#[derive(Debug, Default)]
 pub(super) struct Commits {
+    topic: Arc<str>,
+    lists: Sender<TopicPartitionList>,
+    thread: JoinHandle<()>,
     outstanding: Option<Asker>,
     waiting: Option<Vec<CommitOffset>>,
     last_answer: Option<Answer>,
 }
 
 impl Commits {
+    /// Starts the thread that commits. Each answer becomes a [`super::context::GroupEvent::Committed`], and
+    /// rings the bell.
+    pub fn start(consumer: Arc<GroupConsumer>, topic: Arc<str>, bell: Arc<Bell>) -> Result<Commits, StartProblem> {
+        let (lists, received) = mpsc::channel();
+        let commit = move || {
+            for list in received {
+                consumer.context().committed(consumer.commit(&list, CommitMode::Sync));
+                bell.ring();
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("kafka-commit".into())
+            .spawn(commit)
+            .map_err(|e| StartProblem::Away(format!("no thread for commits: {e}")))?;
+        Ok(Commits { topic, lists, thread, outstanding: None, waiting: None, last_answer: None })
+    }
+
+    /// The thread ends once the outstanding commit is answered.
+    pub fn stop(self) -> JoinHandle<()> {
+        self.thread
+    }
+
     /// The actors ask for a commit; they never do so while an earlier one is unanswered.
     pub fn ask(&mut self, offsets: Vec<CommitOffset>) {
         self.waiting = Some(offsets);
@@ -45,12 +76,7 @@ impl Commits {
 
     /// Sends what waits, when the slot is free. Returns the actors' answer where there is one already.
     /// Offsets of partitions that are not held any more are left out.
-    pub fn send_waiting(
-        &mut self,
-        consumer: &GroupConsumer,
-        topic: &str,
-        holds: impl Fn(i32) -> bool,
-    ) -> Option<Answer> {
+    pub fn send_waiting(&mut self, holds: impl Fn(i32) -> bool) -> Option<Answer> {
         if self.outstanding.is_some() {
             return None;
         }
@@ -61,13 +87,7 @@ impl Commits {
                 not_ours: true,
             }));
         }
-        match send(consumer, topic, &offsets) {
-            Ok(()) => {
-                self.outstanding = Some(Asker::Actors);
-                None
-            }
-            Err(error) => Some(Err(refusal(error))),
-        }
+        self.send(&offsets, Asker::Actors).err().map(Err)
     }
 
     /// librdkafka's answer to the outstanding commit. Returns it when it is the actors'.
@@ -80,6 +100,14 @@ impl Commits {
             }
             Some(Asker::Nobody) | None => None,
         }
+    }
+
+    fn send(&mut self, offsets: &[CommitOffset], asker: Asker) -> Answer {
+        let refusal = |reason: String| CommitRefusal { reason, not_ours: false };
+        let list = list(&self.topic, offsets).map_err(|error| refusal(error.to_string()))?;
+        self.lists.send(list).map_err(|_| refusal("the commit thread has ended".into()))?;
+        self.outstanding = Some(asker);
+        Ok(())
     }
 
     fn is_free(&self) -> bool {
@@ -117,7 +145,6 @@ impl LastCommit {
         &mut self,
         commits: &mut Commits,
         consumer: &GroupConsumer,
-        topic: &str,
     ) -> Option<Result<(), String>> {
         if self.offsets.is_empty() {
             return Some(Ok(()));
@@ -128,12 +155,9 @@ impl LastCommit {
         }
         let now = Instant::now();
         if !self.sent && now >= self.not_before && commits.is_free() {
-            match send(consumer, topic, &self.offsets) {
-                Ok(()) => {
-                    commits.outstanding = Some(Asker::Thread);
-                    self.sent = true;
-                }
-                Err(error) => commits.last_answer = Some(Err(refusal(error))),
+            match commits.send(&self.offsets, Asker::Thread) {
+                Ok(()) => self.sent = true,
+                Err(refusal) => commits.last_answer = Some(Err(refusal)),
             }
         }
         match commits.last_answer.take() {
@@ -155,7 +179,7 @@ impl LastCommit {
     }
 }
 
-fn send(consumer: &GroupConsumer, topic: &str, offsets: &[CommitOffset]) -> KafkaResult<()> {
+fn list(topic: &str, offsets: &[CommitOffset]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
     for commit in offsets {
         let mut entry = list.add_partition(topic, commit.partition);
@@ -164,5 +188,5 @@ fn send(consumer: &GroupConsumer, topic: &str, offsets: &[CommitOffset]) -> Kafk
             entry.set_metadata(&commit.metadata);
         }
     }
-    consumer.commit(&list, CommitMode::Async)
+    Ok(list)
 }

@@ -1,8 +1,8 @@
 //! librdkafka's callbacks, put in a queue instead of being worked off in place.
 //!
 //! librdkafka asks that `assign` or `unassign` be called after a rebalance event, not that it be called
-//! inside the callback. So the poll thread takes the event from here, goes on serving the main queue (commit
-//! answers, errors, heartbeats' deadlines) while the actors drain, and answers when it is done. Only during
+//! inside the callback. So the poll thread takes the event from here, goes on serving the main queue (errors,
+//! and the deadline by which the group wants to see it polled) while the actors drain, and answers when it is done. Only during
 //! the close is there nobody left to ask: then the callback answers at once.
 
 use std::collections::VecDeque;
@@ -55,6 +55,11 @@ impl GroupContext {
         self.log.take_error()
     }
 
+    /// The answer to the outstanding commit.
+    pub(super) fn committed(&self, result: KafkaResult<()>) {
+        self.events.lock().push_back(GroupEvent::Committed(result.map_err(refusal)));
+    }
+
     /// From now on rebalances are answered at once, without asking anybody.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -95,11 +100,6 @@ impl ConsumerContext for GroupContext {
         let event = if assign { GroupEvent::Assign(partitions) } else { GroupEvent::Revoke(partitions) };
         self.events.lock().push_back(event);
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        self.count();
-        self.events.lock().push_back(GroupEvent::Committed(result.map_err(refusal)));
-    }
 }
 
 /// Begins to fetch `partitions` from the offsets in the list. False when librdkafka refuses.
@@ -127,7 +127,7 @@ pub(super) fn let_go(consumer: &GroupConsumer, partitions: &TopicPartitionList) 
 }
 
 /// Why a commit was not taken, and whether it is of any use to try again.
-pub(super) fn refusal(error: KafkaError) -> CommitRefusal {
+fn refusal(error: KafkaError) -> CommitRefusal {
     let not_ours = matches!(
         error.rdkafka_error_code(),
         Some(

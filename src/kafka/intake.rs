@@ -40,7 +40,7 @@ const EVENTS_A_TURN: usize = 100;
 /// Joins the group and begins to read; returns at once, brokers or not.
 ///
 /// Events come in order by `events`; records only while `credits` are open. At a revoke the actors have
-/// `drain_timeout` to answer. Two threads are started; both end by [`KafkaOffsetLog`]'s `leave`.
+/// `drain_timeout` to answer. Three threads are started; all end by [`KafkaOffsetLog`]'s `leave`.
 ///
 /// # Errors
 /// `Misconfigured`, when librdkafka does not take the properties. That no broker answers is no error, but
@@ -65,14 +65,16 @@ pub fn start(
     let pulse = Arc::new(Pulse::new(events.clone()));
     let watched = watermarks::start(config, Arc::clone(&pulse), events.clone())?;
     let (sender, commands) = mpsc::channel();
+    let consumer = Arc::new(consumer);
+    let topic: Arc<str> = config.topic.as_str().into();
     let intake = Intake {
         member: Member {
-            consumer: Arc::new(consumer),
-            topic: config.topic.as_str().into(),
+            commits: Commits::start(Arc::clone(&consumer), Arc::clone(&topic), Arc::clone(&bell))?,
+            consumer,
+            topic,
             events: events.clone(),
             pulse,
             partitions: Partitions::new(Arc::clone(&bell)),
-            commits: Commits::default(),
             watched,
         },
         rebalance: Rebalance::new(drain_timeout, Waker::from(Arc::clone(&bell))),
@@ -136,8 +138,8 @@ impl Intake {
             self.serve_main_queue();
             self.serve_group();
             self.obey();
-            let Member { commits, partitions, consumer, topic, .. } = &mut self.member;
-            if let Some(answer) = commits.send_waiting(consumer, topic, |number| partitions.holds(number)) {
+            let Member { commits, partitions, .. } = &mut self.member;
+            if let Some(answer) = commits.send_waiting(|number| partitions.holds(number)) {
                 self.member.tell(OffsetLogEvent::Committed(answer));
             }
             if self.member.events.is_closed() {
@@ -146,8 +148,8 @@ impl Intake {
             let mut more = false;
             if let Some(last) = &mut self.leaving {
                 if self.rebalance.wind_up(&mut self.member) {
-                    let Member { commits, consumer, topic, .. } = &mut self.member;
-                    if let Some(result) = last.advance(commits, consumer, topic) {
+                    let Member { commits, consumer, .. } = &mut self.member;
+                    if let Some(result) = last.advance(commits, consumer) {
                         break result;
                     }
                 }
@@ -323,10 +325,14 @@ impl Intake {
         self.member.consumer.context().close();
         self.rebalance.cut_short(&mut self.member);
         self.member.partitions.clear();
-        let Member { consumer, watched, events, .. } = self.member;
+        let Member { consumer, commits, watched, events, .. } = self.member;
         let (gone, closed) = mpsc::channel::<()>();
         let closing = thread::Builder::new().name("kafka-close".into()).spawn(move || {
             let watching = watched.stop();
+            // It holds the consumer as long as a commit is unanswered.
+            if commits.stop().join().is_err() {
+                tracing::error!("the commit thread panicked");
+            }
             drop(consumer);
             if watching.join().is_err() {
                 tracing::error!("the watermark thread panicked");

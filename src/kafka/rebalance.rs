@@ -71,7 +71,7 @@ impl Rebalance {
             Step::Assign { list, not_before } => assign(list, not_before, member),
             Step::Drain { list, deadline, reply } => self.drain(list, deadline, reply, member),
             Step::Commit { list, mut commit } => {
-                match commit.advance(&mut member.commits, &member.consumer, &member.topic) {
+                match commit.advance(&mut member.commits, &member.consumer) {
                     None => Some(Step::Commit { list, commit }),
                     Some(taken) => {
                         if let Err(reason) = taken {

@@ -49,18 +49,18 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_last_limit_set_is_the_one_that_holds() {
-        let seconds = Duration::from_secs;
-        for (first, then) in [(30, 600), (600, 30), (5, 5)] {
-            let mut deadline = Deadline::after(seconds(first));
+        let short = Duration::from_millis(40);
+        // Were the first limit to hold, the second case would last an hour.
+        for first in [Duration::from_millis(1), Duration::from_secs(3600)] {
+            let mut deadline = Deadline::after(first);
             // The timer is under way when the limit changes.
-            let early = poll_fn(|context| Poll::Ready(deadline.poll_passed(context))).await;
-            assert_eq!(early, Poll::Pending);
+            let _ = poll_fn(|context| Poll::Ready(deadline.poll_passed(context))).await;
             let begun = Instant::now();
-            deadline.set(seconds(then));
+            deadline.set(short);
             poll_fn(|context| deadline.poll_passed(context)).await;
-            assert_eq!(begun.elapsed().as_secs(), then, "{first} then {then}");
+            assert!(begun.elapsed() >= short, "{first:?}");
         }
     }
 }

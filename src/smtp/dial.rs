@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn one_failure_stands_for_those_of_all_addresses() {
         use ErrorKind::{
-            AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+            AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
+            TimedOut,
         };
         let table: [(&[ErrorKind], &str); 8] = [
             (&[ConnectionRefused], "Connection refused"),

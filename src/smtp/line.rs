@@ -102,7 +102,9 @@ impl Line {
                 Want::Read => self.poll_read(context, conversation.wire()).is_pending(),
                 // What the relay says before it is asked is heard before it is asked. While nothing has
                 // come this is no system call.
-                Want::Write | Want::AskGate if self.poll_read(context, conversation.wire()).is_ready() => false,
+                Want::Write | Want::AskGate if self.poll_read(context, conversation.wire()).is_ready() => {
+                    false
+                }
                 Want::AskGate => {
                     conversation.gate_answered(gate.pass_the_dot());
                     false

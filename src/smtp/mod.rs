@@ -12,6 +12,7 @@ mod ehlo;
 mod envelope;
 mod line;
 mod login;
+mod recipients;
 pub mod relay;
 mod reply;
 mod sasl;
@@ -20,12 +21,6 @@ mod stream;
 mod tls;
 mod transaction;
 
-#[cfg(test)]
-mod over_tcp;
-#[cfg(test)]
-#[path = "../../tests/it/scripted_smtp.rs"]
-#[allow(dead_code)]
-mod scripted_smtp;
 #[cfg(test)]
 mod without_a_socket;
 

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 /// How to make a connection to the relay a TLS one.
 #[derive(Clone)]
+
 pub struct Tls {
     connector: TlsConnector,
     server_name: ServerName<'static>,

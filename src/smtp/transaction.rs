@@ -9,6 +9,7 @@ use mailroom_actors::ports::{self, Email, Outcome};
 use super::body::{Body, FINAL_DOT};
 use super::ehlo::Extensions;
 use super::envelope::{self, Parameters};
+use super::recipients::Recipients;
 use super::session::{Conversation, Heard, Limit, Want, Wire};
 
 /// Codes after which the relay ends the connection.
@@ -18,9 +19,7 @@ const CLOSING: u16 = 421;
 pub struct Transaction<'a> {
     wire: &'a mut Wire,
     email: &'a Email,
-    /// Indices into the e-mail's recipients; `fates` has one entry for each.
-    to: &'a [usize],
-    fates: Vec<Fate>,
+    recipients: Recipients<'a>,
     state: State,
     /// MAIL, RCPT and DATA went out together.
     grouped: bool,
@@ -35,22 +34,11 @@ pub struct Transaction<'a> {
     refusals: u32,
 }
 
-/// What is known of one recipient.
-#[derive(Clone, Debug)]
-enum Fate {
-    /// Found before anything was sent; its RCPT is left out.
-    Unfit(Failure),
-    Open,
-    /// 250 or 251 to its RCPT.
-    Taken,
-    Over(Outcome),
-}
-
 /// What is awaited, or being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Mail,
-    /// By the recipient's place in `to`.
+    /// By the recipient's place among those that were asked for.
     Rcpt(usize),
     Data,
     /// The e-mail goes out; `last` once the piece with the final dot is being written.
@@ -91,8 +79,7 @@ impl<'a> Transaction<'a> {
         let mut transaction = Transaction {
             wire,
             email,
-            to,
-            fates: vec![Fate::Open; to.len()],
+            recipients: Recipients::new(email, to),
             state: State::Mail,
             grouped: pipelining && extensions.pipelining,
             body: None,
@@ -110,7 +97,7 @@ impl<'a> Transaction<'a> {
 
     /// What came of it; to be asked once nothing more is wanted.
     pub fn result(self) -> Ending {
-        let outcomes: Vec<Outcome> = self.fates.into_iter().map(Fate::into_outcome).collect();
+        let outcomes = self.recipients.into_outcomes();
         Ending {
             usable: self.usable && !self.wire.has_news(),
             carried: outcomes.contains(&Outcome::Accepted),
@@ -125,34 +112,30 @@ impl<'a> Transaction<'a> {
         let body = Body::check(&self.email.data)
             .map_err(|why| Failure::before_attempt(Stage::Render, Cause::Invalid, why))?;
         self.body = Some(body);
-        let parameters = envelope::check(self.email, self.to, extensions)?;
-        for (fate, index) in self.fates.iter_mut().zip(self.to) {
-            if let Err(failure) = envelope::check_recipient(&self.email.recipients[*index], extensions) {
-                *fate = Fate::Unfit(failure);
-            }
-        }
+        let parameters = envelope::check(self.email, self.recipients.indices(), extensions)?;
+        self.recipients.leave_out_the_unfit(extensions);
         Ok(parameters)
     }
 
     fn begin(&mut self, parameters: Parameters) {
-        if self.next_recipient(0).is_none() {
+        let Some(first) = self.recipients.next(0) else {
             self.state = State::Over;
             return;
-        }
+        };
         let out = self.wire.say();
         envelope::write_mail(out, &self.email.sender, parameters);
         if self.grouped {
-            for (fate, index) in self.fates.iter().zip(self.to) {
-                if matches!(fate, Fate::Open) {
-                    envelope::write_rcpt(out, &self.email.recipients[*index]);
-                }
+            let mut place = Some(first);
+            while let Some(here) = place {
+                envelope::write_rcpt(out, self.recipients.address(here));
+                place = self.recipients.next(here + 1);
             }
             out.extend_from_slice(b"DATA\r\n");
         }
     }
 
     fn end_unsent(&mut self, failure: Failure) {
-        self.fates.fill(Fate::Unfit(failure));
+        self.recipients.conclude(&Outcome::Failed(failure));
         self.state = State::Over;
     }
 
@@ -176,28 +159,11 @@ impl<'a> Transaction<'a> {
         self.wire.written() + FINAL_DOT.len() > self.wire.said()
     }
 
-    fn next_recipient(&self, from: usize) -> Option<usize> {
-        (from..self.fates.len()).find(|place| !matches!(self.fates[*place], Fate::Unfit(_)))
-    }
-
-    fn anybody_taken(&self) -> bool {
-        self.fates.iter().any(|fate| matches!(fate, Fate::Taken))
-    }
-
     // ---- Endings --------------------------------------------------------------------------------------
-
-    /// Gives `outcome` to everyone who has none yet.
-    fn conclude(&mut self, outcome: &Outcome) {
-        for fate in &mut self.fates {
-            if matches!(fate, Fate::Open | Fate::Taken) {
-                *fate = Fate::Over(outcome.clone());
-            }
-        }
-    }
 
     /// It is over for everyone, and for the connection.
     fn abandon(&mut self, outcome: &Outcome) {
-        self.conclude(outcome);
+        self.recipients.conclude(outcome);
         self.usable = false;
         self.state = State::Over;
     }
@@ -221,15 +187,12 @@ impl<'a> Transaction<'a> {
         match (self.state, code) {
             (State::Mail, 250) => self.after_mail(),
             (State::Rcpt(place), 250 | 251) => {
-                match self.fates[place] {
-                    Fate::Open => self.fates[place] = Fate::Taken,
-                    _ => self.absurd = true,
-                }
+                self.absurd |= !self.recipients.take(place);
                 self.after_rcpt(place);
             }
             (State::Data, 354) => self.after_data(),
             (State::FinalDot, 250) => {
-                self.conclude(&Outcome::Accepted);
+                self.recipients.conclude(&Outcome::Accepted);
                 self.finish();
             }
             (State::LoneDot, 250) | (State::Rset, 250) => self.finish(),
@@ -237,21 +200,19 @@ impl<'a> Transaction<'a> {
             (State::LoneDot, _) if !positive => self.finish(),
             (State::LoneDot | State::Rset, _) => self.abandon_tidying(),
             (State::Mail, _) if !positive => {
-                self.conclude(&Outcome::Failed(failure_of(Stage::Mail, reply)));
+                self.recipients.conclude(&Outcome::Failed(failure_of(Stage::Mail, reply)));
                 if self.grouped { self.after_mail() } else { self.say_rset() }
             }
             (State::Rcpt(place), _) if !positive => {
-                if matches!(self.fates[place], Fate::Open) {
-                    self.fates[place] = Fate::Over(Outcome::Failed(failure_of(Stage::Rcpt, reply)));
-                }
+                self.recipients.refuse(place, failure_of(Stage::Rcpt, reply));
                 self.after_rcpt(place);
             }
             (State::Data, _) if !positive => {
-                self.conclude(&Outcome::Failed(failure_of(Stage::Data, reply)));
+                self.recipients.conclude(&Outcome::Failed(failure_of(Stage::Data, reply)));
                 self.say_rset();
             }
             (State::FinalDot, _) if !positive => {
-                self.conclude(&Outcome::Failed(failure_of(Stage::FinalDot, reply)));
+                self.recipients.conclude(&Outcome::Failed(failure_of(Stage::FinalDot, reply)));
                 self.finish();
             }
             _ => self.fail(failure_of(self.stage(), reply)),
@@ -259,20 +220,20 @@ impl<'a> Transaction<'a> {
     }
 
     fn after_mail(&mut self) {
-        let first = self.next_recipient(0).expect("MAIL is only said with somebody to deliver to");
+        let first = self.recipients.next(0).expect("MAIL is only said with somebody to deliver to");
         self.go_on_to(State::Rcpt(first));
     }
 
     fn after_rcpt(&mut self, place: usize) {
-        match self.next_recipient(place + 1) {
+        match self.recipients.next(place + 1) {
             Some(next) => self.go_on_to(State::Rcpt(next)),
-            None if self.grouped || self.anybody_taken() => self.go_on_to(State::Data),
+            None if self.grouped || self.recipients.anybody_taken() => self.go_on_to(State::Data),
             None => self.say_rset(),
         }
     }
 
     fn after_data(&mut self) {
-        if self.anybody_taken() {
+        if self.recipients.anybody_taken() {
             self.state = State::Body { last: false };
             self.wire.say();
         } else if self.absurd {
@@ -291,7 +252,7 @@ impl<'a> Transaction<'a> {
         }
         let out = self.wire.say();
         match next {
-            State::Rcpt(place) => envelope::write_rcpt(out, &self.email.recipients[self.to[place]]),
+            State::Rcpt(place) => envelope::write_rcpt(out, self.recipients.address(place)),
             _ => out.extend_from_slice(b"DATA\r\n"),
         }
     }
@@ -365,18 +326,6 @@ impl<'a> Transaction<'a> {
 
     fn next_piece_is_last(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.is_last(self.piece_bytes))
-    }
-}
-
-impl Fate {
-    fn into_outcome(self) -> Outcome {
-        match self {
-            Fate::Unfit(failure) => Outcome::Failed(failure),
-            Fate::Over(outcome) => outcome,
-            Fate::Open | Fate::Taken => {
-                unreachable!("a transaction that wants nothing more has concluded for everyone")
-            }
-        }
     }
 }
 

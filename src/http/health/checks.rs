@@ -8,7 +8,7 @@ use mailroom_actors::messages::{
     ActorState, ActorStatus, DeadLettersStatus, KafkaStatus, MailerState, PoolStatus, RelayStatus, Status,
 };
 
-use super::super::mask::mask_text;
+use crate::mask::mask_text;
 use super::{ACTOR_SILENCE, DEAD_LETTERS_FAILING, KAFKA_QUIET, KAFKA_SILENCE};
 use super::{ActorCheck, CheckStatus, Entry, PartCheck};
 
@@ -198,7 +198,7 @@ fn actor(actor: &ActorStatus, stopping: bool) -> ActorCheck {
         status,
         state: actor.state.as_str(),
         restarts: actor.restarts,
-        last_error: actor.last_error.as_deref().map(mask_text),
+        last_error: actor.last_error.as_deref().map(|error| mask_text(error).into_owned()),
         action: action.map(str::to_owned),
     }
 }
