@@ -14,7 +14,7 @@ use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::line::Line;
 use mailroom_actors::messages::{GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop};
 use mailroom_actors::metrics::Families;
-use mailroom_actors::ports::{Jitter, OffsetLog, WallClock};
+use mailroom_actors::ports::{Jitter, OffsetLog, OffsetLogEvent, WallClock};
 use mailroom_actors::supervisor::{self, Settings, Supervisor, World};
 use mailroom_actors::ticket::TicketOffice;
 use mailroom_actors::vitals::Vitals;
@@ -25,7 +25,7 @@ pub use mailroom_actors::supervisor::Ended;
 use crate::compose::MailComposer;
 use crate::config::Config;
 use crate::http::{Doors, HttpServer};
-use crate::kafka::{self, KafkaDeadLetters, StartProblem};
+use crate::kafka::{self, KafkaDeadLetters, LateOffsetLog, StartProblem};
 use crate::smtp::relay::SmtpRelay;
 use crate::{dead_letter, http, mask, telemetry};
 
@@ -56,37 +56,26 @@ pub struct Service {
 pub async fn start(config: Config) -> Result<Service, StartError> {
     let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
     let composer = MailComposer::new(&config.smtp.from, config.limits.message_bytes).map_err(StartError)?;
-    let doors = Arc::new(ActorDoors::default());
-    let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
-    tracing::info!(address = %http.address(), version = VERSION, "http listening");
-    match kafka::topics::ensure(&config.kafka).await {
-        Ok(()) => {}
-        Err(StartProblem::Misconfigured(text)) => {
-            http.stop().await;
-            return Err(StartError(text));
-        }
-        Err(StartProblem::Away(text)) => {
-            tracing::warn!(error = %text, "no broker answers, waiting for one");
-            actix_rt::spawn(ensure_topics_later(config.kafka.clone()));
-        }
-    }
     let misconfigured = |problem: StartProblem| StartError(problem.to_string());
-    let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
     let letters = dead_letter::Settings {
         worker_id: config.worker.id.clone(),
         consumer_group: config.kafka.group.clone(),
         default_from: composer.default_from().clone(),
     };
     // A letter that the topic does not take is tried for ever: shrinking it is for a later version.
-    let encoder: kafka::letter::Encoder = Arc::new(move |letter, _limit| dead_letter::encode(letter, &letters));
+    let encoder: kafka::letter::Encoder =
+        Arc::new(move |letter, _limit| dead_letter::encode(letter, &letters));
     let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
+    let doors = Arc::new(ActorDoors::default());
+    let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
+    tracing::info!(address = %http.address(), version = VERSION, "http listening");
+
+    let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
     let (events, offset_events) = async_channel::unbounded();
-    let offset_log = kafka::start(&config.kafka, config.worker.drain_timeout, Arc::clone(&credits), events)
-        .map_err(misconfigured)?;
-    let offset_log: Arc<dyn OffsetLog> = Arc::new(offset_log);
+    let offset_log = Arc::new(LateOffsetLog::new(events.clone()));
     let world = World {
-        office: TicketOffice::new(credits, Arc::clone(&offset_log)),
-        offset_log,
+        office: TicketOffice::new(Arc::clone(&credits), Arc::clone(&offset_log) as Arc<dyn OffsetLog>),
+        offset_log: Arc::clone(&offset_log) as Arc<dyn OffsetLog>,
         offset_events,
         relay: Rc::new(relay),
         composer: Arc::new(composer),
@@ -100,15 +89,50 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     let (supervisor, scrapes, ended) = supervisor::start(settings(&config), world);
     // Set once, right here.
     let _ = doors.actors.set((supervisor.clone(), scrapes));
+
+    let joining = Joining { config, credits, events, offset_log };
+    match joining.join().await {
+        Ok(()) => {}
+        Err(StartProblem::Misconfigured(text)) => {
+            http.stop().await;
+            return Err(StartError(text));
+        }
+        Err(StartProblem::Away(text)) => {
+            tracing::warn!(error = %text, "no broker answers, waiting for one");
+            joining.offset_log.unreachable(text);
+            actix_rt::spawn(joining.join_later());
+        }
+    }
     Ok(Service { http, doors, supervisor, ended })
 }
 
-async fn ensure_topics_later(config: crate::config::Kafka) {
-    loop {
-        actix_rt::time::sleep(BETWEEN_LOOKS).await;
-        match kafka::topics::ensure(&config).await {
-            Ok(()) => return,
-            Err(problem) => tracing::warn!(error = %problem, "the topics can't be looked for yet"),
+/// What is needed to join the group once brokers answer and the topics are there.
+struct Joining {
+    config: Config,
+    credits: Arc<Credits>,
+    events: async_channel::Sender<OffsetLogEvent>,
+    offset_log: Arc<LateOffsetLog>,
+}
+
+impl Joining {
+    async fn join(&self) -> Result<(), StartProblem> {
+        kafka::topics::ensure(&self.config.kafka).await?;
+        self.offset_log.join(|| {
+            let (credits, events) = (Arc::clone(&self.credits), self.events.clone());
+            kafka::start(&self.config.kafka, self.config.worker.drain_timeout, credits, events)
+        })
+    }
+
+    async fn join_later(self) {
+        loop {
+            actix_rt::time::sleep(BETWEEN_LOOKS).await;
+            match self.join().await {
+                Ok(()) => return,
+                Err(problem) => {
+                    tracing::warn!(error = %problem, "the group can't be joined yet");
+                    self.offset_log.unreachable(problem.to_string());
+                }
+            }
         }
     }
 }

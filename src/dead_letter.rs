@@ -11,8 +11,8 @@ use mailroom_actors::domain::job::{DeadLetter, Record};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::kafka::EncodedLetter;
 use crate::job::{self, Address, Identity, Mailbox, json};
+use crate::kafka::EncodedLetter;
 
 /// The version of the value's form.
 const SCHEMA: u32 = 1;

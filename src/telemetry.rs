@@ -68,7 +68,8 @@ fn filter(level: &str) -> EnvFilter {
 
 /// One error line a panic. A formatted message may hold data of a job, so only constant ones are shown.
 fn log_panic(info: &PanicHookInfo<'_>) {
-    let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("a formatted message, withheld");
+    let message =
+        info.payload().downcast_ref::<&'static str>().copied().unwrap_or("a formatted message, withheld");
     let location = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
     note_panic(format!("{message} ({location})"));
     let thread = std::thread::current();

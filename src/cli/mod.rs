@@ -16,7 +16,11 @@ use crate::config::Sources;
 const EXIT_CONFIGURATION: u8 = 78;
 
 #[derive(Parser)]
-#[command(name = "mailroom", version, about = "The worker between Kafka and an SMTP relay for e-mail that must not be lost")]
+#[command(
+    name = "mailroom",
+    version,
+    about = "The worker between Kafka and an SMTP relay for e-mail that must not be lost"
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

@@ -101,7 +101,9 @@ fn jobs(arguments: &SendArguments) -> Result<Jobs, String> {
     } else {
         Box::new(std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?)
     };
-    let lines = BufReader::new(reader).split(b'\n').filter(|line| !matches!(line, Ok(line) if line.trim_ascii().is_empty()));
+    let lines = BufReader::new(reader)
+        .split(b'\n')
+        .filter(|line| !matches!(line, Ok(line) if line.trim_ascii().is_empty()));
     Ok(Box::new(lines.map(move |line| Ok(Job { key: key.clone(), value: line?, headers: Vec::new() }))))
 }
 

@@ -113,7 +113,9 @@ fn kafka(reader: &mut Reader) -> Kafka {
         properties: properties(reader),
     };
     if kafka.topic == kafka.dlq_topic {
-        reader.complain("kafka.dlq_topic: must not be kafka.topic: dead letters would be sent as e-mails again");
+        reader.complain(
+            "kafka.dlq_topic: must not be kafka.topic: dead letters would be sent as e-mails again",
+        );
     }
     kafka
 }
@@ -121,14 +123,17 @@ fn kafka(reader: &mut Reader) -> Kafka {
 fn properties(reader: &mut Reader) -> BTreeMap<String, Secretive> {
     let mut given = reader.below("kafka.properties");
     for name in given.keys().filter(|name| FORBIDDEN.contains(&name.as_str())).cloned().collect::<Vec<_>>() {
-        reader.complain(format!("kafka.properties.{name}: may not be set: the promises stand on Mailroom's own"));
+        reader.complain(format!(
+            "kafka.properties.{name}: may not be set: the promises stand on Mailroom's own"
+        ));
     }
     let files: Vec<String> = given.keys().filter(|name| name.ends_with("password_file")).cloned().collect();
     for file_name in files {
         let Some(path) = given.remove(&file_name) else { continue };
         let name = file_name.trim_end_matches("_file").to_owned();
         if given.contains_key(&name) {
-            reader.complain(format!("kafka.properties.{name} and {file_name}: only one of them may be given"));
+            reader
+                .complain(format!("kafka.properties.{name} and {file_name}: only one of them may be given"));
             continue;
         }
         match Secret::File(path.into()).read() {
@@ -155,7 +160,9 @@ fn smtp(reader: &mut Reader) -> Smtp {
     let host = required(reader, "smtp.host", "the relay's host name or address");
     let from = required(reader, "smtp.from", "the address that e-mails come from where the job names none");
     if !from.is_empty() && from.parse::<lettre::message::Mailbox>().is_err() {
-        reader.complain("smtp.from: must be an address such as \"no-reply@example.com\" or \"Shop <shop@example.com>\"");
+        reader.complain(
+            "smtp.from: must be an address such as \"no-reply@example.com\" or \"Shop <shop@example.com>\"",
+        );
     }
     let allow_plaintext_auth = reader.flag("smtp.allow_plaintext_auth", false);
     let ca_file = reader.path("smtp.ca_file");
@@ -257,11 +264,21 @@ fn retry(reader: &mut Reader) -> Retry {
     Retry {
         max_attempts: reader.number("retry.max_attempts", 3, "a number, at least 1", |n: &u32| *n >= 1),
         base: reader.duration("retry.base", Duration::from_secs(1)),
-        factor: reader.number("retry.factor", 2.0, "a number, at least 1", |n: &f64| n.is_finite() && *n >= 1.0),
+        factor: reader
+            .number("retry.factor", 2.0, "a number, at least 1", |n: &f64| n.is_finite() && *n >= 1.0),
         max_delay: reader.duration("retry.max_delay", Duration::from_secs(60)),
-        jitter: reader.number("retry.jitter", 0.1, "a number from 0 to 10", |n: &f64| (0.0..=10.0).contains(n)),
-        permanent_is_retried: reader.choice("retry.permanent", false, &[("dead-letter", false), ("retry", true)]),
-        ambiguous_is_dead_lettered: reader.choice("retry.ambiguous", false, &[("retry", false), ("dead-letter", true)]),
+        jitter: reader
+            .number("retry.jitter", 0.1, "a number from 0 to 10", |n: &f64| (0.0..=10.0).contains(n)),
+        permanent_is_retried: reader.choice(
+            "retry.permanent",
+            false,
+            &[("dead-letter", false), ("retry", true)],
+        ),
+        ambiguous_is_dead_lettered: reader.choice(
+            "retry.ambiguous",
+            false,
+            &[("retry", false), ("dead-letter", true)],
+        ),
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::*;
 
 fn from_environment(settings: &[(&str, &str)]) -> Result<Config, Problems> {
-    let needed = [("MAILROOM__SMTP__HOST", "relay.example.com"), ("MAILROOM__SMTP__FROM", "no-reply@example.com")];
-    let environment = needed.iter().chain(settings).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let needed =
+        [("MAILROOM__SMTP__HOST", "relay.example.com"), ("MAILROOM__SMTP__FROM", "no-reply@example.com")];
+    let environment =
+        needed.iter().chain(settings).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let file = tempfile::NamedTempFile::new().unwrap();
     load(&Sources { file: Some(file.path().to_owned()), environment, set: Vec::new() })
 }
@@ -66,12 +68,19 @@ fn every_mistake_is_told_at_once_with_its_key_and_where_it_came_from() {
         ("MAILROOM__BREAKER__FAILURES", "3"),
     ]);
     let keys = [
-        "retry.base", "retry.max_attempts", "retry.factor", "retry.jitter", "smtp.securty", "limits.in_flight_bytes",
-        "http.bind", "breaker.failures",
+        "retry.base",
+        "retry.max_attempts",
+        "retry.factor",
+        "retry.jitter",
+        "smtp.securty",
+        "limits.in_flight_bytes",
+        "http.bind",
+        "breaker.failures",
     ];
     assert_eq!(found.len(), keys.len(), "{found:#?}");
     for key in keys {
-        let line = found.iter().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key}: {found:#?}"));
+        let line =
+            found.iter().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{key}: {found:#?}"));
         assert!(line.contains("env:MAILROOM__"), "{line}");
     }
     assert!(found.iter().any(|line| line.starts_with("breaker.failures") && line.contains("not supported")));
@@ -149,7 +158,8 @@ fn every_key_of_the_shipped_file_works_at_its_shown_default() {
     let text = include_str!("../../config.toml");
     let mut shown = String::new();
     for line in text.lines() {
-        let uncommented = line.strip_prefix("#").filter(|rest| !rest.starts_with(' ') && rest.contains(" = "));
+        let uncommented =
+            line.strip_prefix("#").filter(|rest| !rest.starts_with(' ') && rest.contains(" = "));
         shown.push_str(uncommented.unwrap_or(line));
         shown.push('\n');
     }

@@ -1,5 +1,6 @@
 //! Dead letters, field by field and byte by byte.
 
+use bytes::Bytes;
 use std::sync::Arc;
 
 use chrono::TimeZone;

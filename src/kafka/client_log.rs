@@ -42,10 +42,8 @@ impl ClientLog {
 
 impl ClientContext for ClientLog {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        let notable = !matches!(
-            level,
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug
-        );
+        let notable =
+            !matches!(level, RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug);
         if notable && self.may_warn() {
             tracing::warn!(client = self.client, facility, text, "librdkafka warns");
         } else {

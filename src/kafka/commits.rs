@@ -49,7 +49,11 @@ pub(super) struct Commits {
 impl Commits {
     /// Starts the thread that commits. Each answer becomes a [`super::context::GroupEvent::Committed`], and
     /// rings the bell.
-    pub fn start(consumer: Arc<GroupConsumer>, topic: Arc<str>, bell: Arc<Bell>) -> Result<Commits, StartProblem> {
+    pub fn start(
+        consumer: Arc<GroupConsumer>,
+        topic: Arc<str>,
+        bell: Arc<Bell>,
+    ) -> Result<Commits, StartProblem> {
         let (lists, received) = mpsc::channel();
         let commit = move || {
             for list in received {
@@ -141,11 +145,7 @@ impl LastCommit {
     }
 
     /// One look at it. None while it is under way; then whether it was taken, or why not.
-    pub fn advance(
-        &mut self,
-        commits: &mut Commits,
-        consumer: &GroupConsumer,
-    ) -> Option<Result<(), String>> {
+    pub fn advance(&mut self, commits: &mut Commits, consumer: &GroupConsumer) -> Option<Result<(), String>> {
         if self.offsets.is_empty() {
             return Some(Ok(()));
         }

@@ -93,7 +93,11 @@ impl ConsumerContext for GroupContext {
         let assign = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
             // Any answer to an assign lets the close go on; what it gives is revoked right after.
-            if assign { take_over(consumer, partitions) } else { let_go(consumer, partitions) };
+            if assign {
+                take_over(consumer, partitions)
+            } else {
+                let_go(consumer, partitions)
+            };
             return;
         }
         let partitions = partitions.clone();

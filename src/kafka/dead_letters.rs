@@ -57,8 +57,7 @@ impl KafkaDeadLetters {
     pub fn new(config: &config::Kafka, encoder: Encoder) -> Result<KafkaDeadLetters, StartProblem> {
         let properties = properties::producer(config);
         let producer = build(&properties).map_err(|e| StartProblem::from_creation(&e))?;
-        let current =
-            Current { producer, broken: false, rebuilt_at: None, wait: FIRST_REBUILD_WAIT };
+        let current = Current { producer, broken: false, rebuilt_at: None, wait: FIRST_REBUILD_WAIT };
         Ok(KafkaDeadLetters {
             shared: Arc::new(Shared {
                 topic: config.dlq_topic.clone(),
@@ -92,7 +91,11 @@ impl DeadLetterLog for KafkaDeadLetters {
                 };
                 if is_too_large(&error) && limit > SMALLEST_LIMIT {
                     limit = (size.min(limit) / 4 * 3).max(SMALLEST_LIMIT);
-                    tracing::warn!(size, limit, "the broker takes no dead letter this large: it is shortened");
+                    tracing::warn!(
+                        size,
+                        limit,
+                        "the broker takes no dead letter this large: it is shortened"
+                    );
                     continue;
                 }
                 shared.failed(&producer, &error);

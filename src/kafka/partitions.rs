@@ -54,13 +54,7 @@ pub(super) struct Partitions {
 
 impl Partitions {
     pub fn new(bell: Arc<Bell>) -> Partitions {
-        Partitions {
-            bell,
-            list: Vec::new(),
-            first: 0,
-            stirred: Arc::default(),
-            positions_at: Instant::now(),
-        }
+        Partitions { bell, list: Vec::new(), first: 0, stirred: Arc::default(), positions_at: Instant::now() }
     }
 
     /// Splits the partition's messages off the main queue. To be called before it is assigned. `seen` is
@@ -68,7 +62,10 @@ impl Partitions {
     pub fn add(&mut self, consumer: &Arc<GroupConsumer>, topic: &str, number: i32, seen: i64) {
         self.remove(number);
         let Some(mut queue) = consumer.split_partition_queue(topic, number) else {
-            tracing::error!(partition = number, "the partition has no queue of its own: it is read unbounded");
+            tracing::error!(
+                partition = number,
+                "the partition has no queue of its own: it is read unbounded"
+            );
             return;
         };
         let (bell, stirred) = (Arc::clone(&self.bell), Arc::clone(&self.stirred));
@@ -155,7 +152,8 @@ impl Partitions {
     /// record. To be called after a turn, when all its records are handed over: librdkafka's position moves
     /// with what was polled, a marker counts once the queue has been polled past it.
     pub fn positions(&mut self, consumer: &GroupConsumer) -> Vec<OffsetLogEvent> {
-        let wait = if self.stirred.load(Ordering::Acquire) { BETWEEN_POSITIONS } else { BETWEEN_IDLE_POSITIONS };
+        let wait =
+            if self.stirred.load(Ordering::Acquire) { BETWEEN_POSITIONS } else { BETWEEN_IDLE_POSITIONS };
         if self.list.is_empty() || self.positions_at.elapsed() < wait {
             return Vec::new();
         }

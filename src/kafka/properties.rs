@@ -136,7 +136,8 @@ pub fn admin(config: &config::Kafka) -> ClientConfig {
 /// # Errors
 /// `Misconfigured`, in words that name the property and never its value.
 pub fn check(config: &config::Kafka) -> Result<(), StartProblem> {
-    let sasl = property(config, "security.protocol").is_some_and(|p| p.to_ascii_lowercase().starts_with("sasl"));
+    let sasl =
+        property(config, "security.protocol").is_some_and(|p| p.to_ascii_lowercase().starts_with("sasl"));
     let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|name| property(config, name));
     if sasl && mechanism.is_none() {
         return Err(StartProblem::Misconfigured(

@@ -26,10 +26,20 @@ const COMMIT_GRACE: Duration = Duration::from_secs(5);
 
 enum Step {
     /// The committed offsets are asked for until they are known.
-    Assign { list: TopicPartitionList, not_before: Instant },
+    Assign {
+        list: TopicPartitionList,
+        not_before: Instant,
+    },
     /// The actors finish what they have in hand.
-    Drain { list: TopicPartitionList, deadline: Instant, reply: Reply },
-    Commit { list: TopicPartitionList, commit: LastCommit },
+    Drain {
+        list: TopicPartitionList,
+        deadline: Instant,
+        reply: Reply,
+    },
+    Commit {
+        list: TopicPartitionList,
+        commit: LastCommit,
+    },
 }
 
 enum Reply {
@@ -169,7 +179,9 @@ impl Rebalance {
                 Some(Step::Commit { list, commit })
             }
             _ if now >= deadline => {
-                tracing::warn!("the jobs of revoked partitions were not drained in time: nothing is committed");
+                tracing::warn!(
+                    "the jobs of revoked partitions were not drained in time: nothing is committed"
+                );
                 give_up(&list, member);
                 None
             }

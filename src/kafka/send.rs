@@ -81,11 +81,9 @@ impl Sender {
             record = record.key(key.as_slice());
         }
         match self.producer.send(record, ANSWER_TIMEOUT).await {
-            Ok(delivery) => Ok(Sent {
-                topic: self.topic.clone(),
-                partition: delivery.partition,
-                offset: delivery.offset,
-            }),
+            Ok(delivery) => {
+                Ok(Sent { topic: self.topic.clone(), partition: delivery.partition, offset: delivery.offset })
+            }
             Err((error, _)) => Err(problem(&self.topic, &error)),
         }
     }

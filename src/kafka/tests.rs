@@ -139,10 +139,7 @@ impl Worker {
     }
 
     /// Nothing but these may come while the answer is awaited.
-    fn commit(
-        &self,
-        offsets: Vec<CommitOffset>,
-    ) -> Result<(), mailroom_actors::ports::CommitRefusal> {
+    fn commit(&self, offsets: Vec<CommitOffset>) -> Result<(), mailroom_actors::ports::CommitRefusal> {
         self.log.commit(offsets);
         self.wait("the answer to a commit", |event| match event {
             OffsetLogEvent::Committed(answer) => Some(answer),

@@ -9,8 +9,8 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::problem::{StartProblem, lacks_rights, refuses_credentials};
-use super::watermarks::{self, Observer};
 use super::properties;
+use super::watermarks::{self, Observer};
 use crate::config;
 
 /// How long brokers may take to answer before they count as away.

@@ -8,9 +8,9 @@ use mailroom_actors::messages::{
     ActorState, ActorStatus, DeadLettersStatus, KafkaStatus, MailerState, PoolStatus, RelayStatus, Status,
 };
 
-use crate::mask::mask_text;
 use super::{ACTOR_SILENCE, DEAD_LETTERS_FAILING, KAFKA_QUIET, KAFKA_SILENCE};
 use super::{ActorCheck, CheckStatus, Entry, PartCheck};
+use crate::mask::mask_text;
 
 /// All checks of one moment.
 pub(super) struct Checks {

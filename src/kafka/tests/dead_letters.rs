@@ -12,8 +12,8 @@ use rdkafka::message::Headers;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
-use crate::kafka::letter::{EncodedLetter, Encoder};
 use crate::kafka::KafkaDeadLetters;
+use crate::kafka::letter::{EncodedLetter, Encoder};
 
 fn letter(value: &[u8]) -> Arc<DeadLetter> {
     Arc::new(DeadLetter {
@@ -109,8 +109,10 @@ async fn a_topic_that_may_not_be_written_is_an_error_and_works_again_once_it_may
     let (cluster, config) = cluster(1);
     let letters = KafkaDeadLetters::new(&config, plain()).unwrap();
     letters.publish(letter(b"before")).await.unwrap();
-    cluster
-        .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+    cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
+    );
     let error = letters.publish(letter(b"refused")).await.unwrap_err();
     assert!(error.contains(LETTERS) && error.to_lowercase().contains("authorization"), "{error}");
     letters.publish(letter(b"after")).await.unwrap();
@@ -139,10 +141,8 @@ async fn a_passing_error_is_got_over_without_a_second_copy() {
 async fn a_letter_that_is_too_large_for_the_broker_is_shortened() {
     let (cluster, config) = cluster(1);
     let letters = KafkaDeadLetters::new(&config, plain()).unwrap();
-    cluster.request_errors(
-        RDKafkaApiKey::Produce,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2],
-    );
+    cluster
+        .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2]);
     letters.publish(letter(&[b'x'; 100_000])).await.unwrap();
     let length = read_letters(&config, 1)[0].value.len();
     assert!((50_000..60_000).contains(&length), "two steps of a quarter each: {length}");

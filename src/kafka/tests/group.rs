@@ -64,7 +64,8 @@ fn all_partitions_are_read_in_turn() {
     assert_eq!(worker.assigned().len(), 4);
     let records = worker.records(1200);
     for partition in 0..4 {
-        let offsets: Vec<i64> = records.iter().filter(|r| r.partition == partition).map(|r| r.offset).collect();
+        let offsets: Vec<i64> =
+            records.iter().filter(|r| r.partition == partition).map(|r| r.offset).collect();
         assert_eq!(offsets, (0..300).collect::<Vec<i64>>(), "partition {partition}");
     }
     let watermarks = worker.wait("watermarks", |event| match event {

@@ -38,7 +38,10 @@ async fn a_topic_that_may_not_be_described_is_a_matter_of_configuration() {
     let (cluster, config) = cluster(1);
     cluster.topic_error(LETTERS, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
     let problem = topics::ensure(&config).await.unwrap_err();
-    assert!(matches!(problem, StartProblem::Misconfigured(ref text) if text.contains(LETTERS)), "{problem:?}");
+    assert!(
+        matches!(problem, StartProblem::Misconfigured(ref text) if text.contains(LETTERS)),
+        "{problem:?}"
+    );
 }
 
 #[tokio::test]
@@ -78,7 +81,10 @@ async fn a_job_for_a_topic_that_is_not_there_is_refused() {
     let (_cluster, mut config) = cluster(1);
     config.topic = "nowhere".into();
     let problem = Sender::open(&config).await.map(|_| ()).unwrap_err();
-    assert!(matches!(problem, StartProblem::Misconfigured(ref text) if text.contains("nowhere")), "{problem:?}");
+    assert!(
+        matches!(problem, StartProblem::Misconfigured(ref text) if text.contains("nowhere")),
+        "{problem:?}"
+    );
 }
 
 #[tokio::test]
