@@ -402,3 +402,7 @@ fn take_back(entry: &mut Entry, accounts: &mut Accounts) -> Option<usize> {
     accounts.returned += 1;
     Some(entry.bytes)
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

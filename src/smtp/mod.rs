@@ -22,6 +22,12 @@ mod tls;
 mod transaction;
 
 #[cfg(test)]
+mod over_tcp;
+#[cfg(test)]
+#[path = "../../tests/it/scripted_smtp/mod.rs"]
+#[allow(dead_code, reason = "the integration tests use all of it")]
+mod scripted_smtp;
+#[cfg(test)]
 mod without_a_socket;
 
 pub use relay::SmtpRelay;

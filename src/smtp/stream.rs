@@ -52,12 +52,12 @@ impl Stream {
         matches!(self, Stream::Tls(_))
     }
 
-    /// Bytes of an e-mail in one write. Over TLS one record: the server can't read a part of it, so that a
-    /// failed write says as exactly as over TCP whether the final dot was in it.
+    /// Bytes of an e-mail in one write. Over TLS what fits one record (16 KiB) with some dots stuffed: a
+    /// server can't read a part of a record, and of a failed write it is not known which records left.
     pub fn piece_bytes(&self) -> usize {
         match self {
             Stream::Plain(_) => 64 * 1024,
-            Stream::Tls(_) => 16 * 1024,
+            Stream::Tls(_) => 15 * 1024,
         }
     }
 
