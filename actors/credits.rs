@@ -54,6 +54,12 @@ impl Credits {
         wake
     }
 
+    /// Whether intake has to wait, without asking to be told.
+    pub fn is_full(&self) -> bool {
+        let used = self.used.lock();
+        used.jobs >= self.max_jobs || used.bytes >= self.max_bytes
+    }
+
     /// Jobs and bytes in use.
     pub fn in_use(&self) -> (usize, usize) {
         let used = self.used.lock();

@@ -4,6 +4,155 @@ use std::time::{Duration, SystemTime};
 
 use actix::prelude::*;
 
+use crate::domain::failure::{Cause, Class};
+use crate::guard::ChildId;
+use crate::ports::Connection;
+use crate::ticket::Ticket;
+
+// ---- Between the actors --------------------------------------------------------------------------------
+
+/// Mailer → Consumer: I have nothing to do; give me one job.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ask {
+    pub mailer: ChildId,
+    pub recipient: Recipient<Deliver>,
+}
+
+/// Consumer → Mailer: one job (a new one, a due retry, or one that came back and is to be concluded).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Deliver(pub Ticket);
+
+/// Mailer → Consumer: this retry has come due; any idle mailer may take it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RetryDue(pub Ticket);
+
+/// an attempt's task → its Mailer: it has ended; the ticket's verdict says how.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Attempted {
+    pub ticket: Ticket,
+    /// The connection, where it may be used again.
+    pub connection: Option<Box<dyn Connection>>,
+}
+
+/// Mailer → DeadLetters, Consumer → DeadLetters: publish this job's dead letter; its verdict says why.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Publish(pub Ticket);
+
+/// a publishing task → DeadLetters: the brokers have acknowledged it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Published(pub Ticket);
+
+/// Supervisor → Consumer: so many mailers may work.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Allow(pub usize);
+
+/// Supervisor → Consumer: this generation of a mailer is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct MailerGone(pub ChildId);
+
+/// Supervisor → Mailer: the consumer is a new one; ask again if you are idle.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AskAgain;
+
+/// Supervisor → Mailer: finish what you have, close the connection, and end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Retire;
+
+/// Supervisor → Consumer: take no more, take back what is before the dot, await the rest, commit, leave.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// Consumer → Supervisor: the group is left.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drained {
+    /// Nothing was past the dot or under way to the dead letter queue any more.
+    pub in_time: bool,
+    pub committed: Result<(), String>,
+}
+
+/// Consumer → Supervisor: the process can't go on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Escalate(pub String);
+
+/// Supervisor → each: are you alive? Answered through the [`crate::guard::DeathGuard`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AreYouAlive;
+
+/// every actor → Metrics: this happened.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum Event {
+    /// An attempt ended: ok (none), or its class.
+    Attempted {
+        class: Option<Class>,
+        took: Duration,
+    },
+    /// An e-mail was taken, so long after its record's Kafka timestamp.
+    Delivered {
+        latency: Option<Duration>,
+    },
+    DeadLettered {
+        cause: Cause,
+    },
+    PublishFailed,
+    Committed {
+        ok: bool,
+    },
+    Rebalanced,
+    Restarted(ActorName),
+    Pool {
+        size: usize,
+        allowed: usize,
+    },
+}
+
+/// Names as `mailroom_actor_restarts_total{actor}` and `/health` have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ActorName {
+    Supervisor,
+    Consumer,
+    Mailer,
+    DeadLetters,
+    Metrics,
+    Http,
+}
+
+impl ActorName {
+    pub const ALL: [ActorName; 6] = [
+        ActorName::Supervisor,
+        ActorName::Consumer,
+        ActorName::Mailer,
+        ActorName::DeadLetters,
+        ActorName::Metrics,
+        ActorName::Http,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActorName::Supervisor => "supervisor",
+            ActorName::Consumer => "consumer",
+            ActorName::Mailer => "mailer",
+            ActorName::DeadLetters => "dead_letters",
+            ActorName::Metrics => "metrics",
+            ActorName::Http => "http",
+        }
+    }
+}
+
 // ---- The service → Supervisor ------------------------------------------------------------------------
 
 /// http → Supervisor: how is everything?
@@ -26,7 +175,12 @@ pub struct Stop;
 /// http → Metrics: the Prometheus text (version 0.0.4) of this moment.
 #[derive(Message)]
 #[rtype(result = "Result<String, String>")]
-pub struct Scrape;
+pub struct Scrape {
+    /// What `/health/ready` says now.
+    pub ready: bool,
+    /// What the log writer has dropped since the start.
+    pub log_lines_dropped: u64,
+}
 
 /// A pool size that `PUT /pool` may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
 use crate::domain::failure::Failure;
+pub use crate::domain::history::Outcome;
 use crate::domain::job::{DeadLetter, Record};
 
 /// An e-mail, ready for the wire but for dot-stuffing.
@@ -46,7 +47,7 @@ pub trait Relay: 'static {
 }
 
 /// One open connection to the relay, kept between e-mails. Dropping it closes it at once.
-pub trait Connection {
+pub trait Connection: Send {
     /// Offers `email` to those of its recipients whose indices are in `to` (ascending, not empty), in one
     /// transaction. Keeps its own deadlines. Dropping the future leaves the connection unusable.
     fn send<'a>(
@@ -70,17 +71,6 @@ pub trait Connection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
     pub outcomes: Vec<Outcome>,
-}
-
-/// What came of one recipient in one transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The relay took the e-mail for this recipient: 250 or 251 to RCPT, then a clear 250 after the dot.
-    Accepted,
-    /// Refused, or the transaction failed as a whole (then each recipient has the same failure).
-    Failed(Failure),
-    /// The gate was shut: nothing was sent past the dot, no attempt is spent.
-    TakenBack,
 }
 
 /// Where jobs come from and commits go to: the consumer group. Its events come by the [`OffsetLogEvent`]s

@@ -1,7 +1,7 @@
-//! The `mailroom` program.
+//! The `mailroom` command.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    mailroom::cli::main()
+fn main() {
+    let code = mailroom::cli::main();
+    // librdkafka's threads may outlive the actors; whatever had to be waited for was waited for.
+    std::process::exit(i32::from(code));
 }

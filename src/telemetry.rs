@@ -7,6 +7,7 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use mailroom_actors::guard::note_panic;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
@@ -72,7 +73,12 @@ pub fn flush(patience: Duration) {
 fn dispatch(log: &Log, terminal: bool, colours: bool, lines: LineQueue) -> tracing::Dispatch {
     let level = log.level.parse().unwrap_or(LevelFilter::INFO);
     // Both crates of ours begin so. What others log in detail is theirs, and may hold what we never log.
-    let levels = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("mailroom", level);
+    let levels = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("mailroom", level)
+        // What librdkafka has to say our own clients tell, without a flood of lines.
+        .with_target("librdkafka", LevelFilter::OFF)
+        .with_target("rdkafka", LevelFilter::OFF);
     // Internal errors would be printed to stderr directly, which panics when it is closed.
     let layer = fmt::layer().log_internal_errors(false).with_writer(move || lines.clone());
     let as_text = match log.format {
@@ -96,6 +102,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
         Some(text) => text,
         None => "withheld: it may hold data",
     };
+    note_panic(format!("{reason} ({location})"));
     tracing::error!(location, thread = thread.name().unwrap_or("unnamed"), reason, "panicked");
     flush(PANIC_LINE);
 }

@@ -402,3 +402,7 @@ fn cause_of_reply(stage: Stage, reply: &Reply) -> Cause {
         _ => Cause::Unknown,
     }
 }
+
+#[cfg(test)]
+#[path = "failure_tests.rs"]
+mod tests;

@@ -1,5 +1,12 @@
 //! What the worker decides, as plain functions and data: no actix, tokio, clock or randomness in here.
 //! Time and jitter are arguments.
+//!
+//! In reading order: a [`job`] is taken into the [`ledger`]; an attempt ends in a [`failure`] or not; its
+//! [`history`] and the [`retry`] policy decide what follows; [`restart`] is about the actors themselves.
 
 pub mod failure;
+pub mod history;
 pub mod job;
+pub mod ledger;
+pub mod restart;
+pub mod retry;

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 
     /// Where /health and /metrics are served; port 0 is a free one
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
-    http_bind: SocketAddr,
+    http: SocketAddr,
 }
 
 pub(super) fn run(arguments: &Arguments) -> u8 {
@@ -39,6 +39,6 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     crate::demo::run(DemoOptions {
         rate: arguments.rate,
         seconds: arguments.seconds,
-        http_bind: arguments.http_bind,
+        http_bind: arguments.http,
     })
 }

@@ -1,18 +1,14 @@
 //! The command line: `mailroom run`, `demo`, `send` and `check`. Contract, section 7.
 
 mod check;
-#[cfg(feature = "wired")]
 mod demo;
 mod output;
-#[cfg(feature = "wired")]
 mod run;
 mod send;
-#[cfg(feature = "wired")]
 mod signals;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -38,10 +34,8 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the service until SIGTERM or Ctrl-C
-    #[cfg(feature = "wired")]
     Run(run::Arguments),
     /// Runs the same service on a Kafka and an SMTP server of its own, with traffic and faults; needs nothing
-    #[cfg(feature = "wired")]
     Demo(demo::Arguments),
     /// Puts one job on the queue, or many
     Send(Box<send::Arguments>),
@@ -67,18 +61,16 @@ impl ConfigurationArguments {
     }
 }
 
-/// Runs what the command line of this process asks for.
-pub fn main() -> ExitCode {
-    ExitCode::from(run_command(std::env::args_os()))
+/// Runs what the command line of this process asks for. Returns the exit code: 0 done, 1 failed, 2 wrong usage,
+/// 78 wrong configuration.
+pub fn main() -> u8 {
+    run_command(std::env::args_os())
 }
 
-/// Returns the exit code: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
 fn run_command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match CommandLine::try_parse_from(arguments) {
         Ok(CommandLine { command }) => match command {
-            #[cfg(feature = "wired")]
             Command::Run(arguments) => run::run(arguments),
-            #[cfg(feature = "wired")]
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Send(arguments) => send::run(*arguments),
             Command::Check(arguments) => check::run(arguments),

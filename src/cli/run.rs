@@ -56,7 +56,7 @@ async fn serve(config: Config, mut first_signal: oneshot::Receiver<&'static str>
     actix_rt::spawn(async move {
         if let Ok(signal) = first_signal.await {
             tracing::info!(signal, "stopping");
-            stop();
+            stop.stop();
         }
     });
     let ended = service.ended().await;

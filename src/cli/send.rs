@@ -1,6 +1,5 @@
 //! `mailroom send`: puts jobs on the queue, made of options or read from a file.
 
-#[cfg(feature = "wired")]
 mod delivery;
 mod jobs;
 
@@ -85,19 +84,5 @@ pub(super) fn run(arguments: Arguments) -> u8 {
         Ok(kafka) => kafka,
         Err(problems) => return wrong_configuration(&problems),
     };
-    deliver(&kafka, source, arguments.rate)
-}
-
-#[cfg(feature = "wired")]
-fn deliver(kafka: &config::Kafka, source: jobs::Source, rate: Option<f64>) -> u8 {
-    delivery::deliver(kafka, source, rate)
-}
-
-#[cfg(not(feature = "wired"))]
-fn deliver(_: &config::Kafka, mut source: jobs::Source, _: Option<f64>) -> u8 {
-    while let Ok(Some(job)) = source.next() {
-        drop((job.key, job.value));
-    }
-    super::output::tell("there is no Kafka in this build");
-    super::FAILED
+    delivery::deliver(&kafka, source, arguments.rate)
 }

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use crate::job::Mailbox;
+
 /// No control character, 1 to 255 bytes.
 pub(super) fn is_name(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && !has_control(text)
+    (1..=255).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// As Kafka's `Topic.validate` has it.
@@ -37,22 +39,8 @@ pub(super) fn is_host(text: &str) -> bool {
 }
 
 /// One address, with or without a name before it.
-#[cfg(feature = "wired")]
 pub(super) fn is_mailbox(text: &str) -> bool {
-    crate::job::address::Mailbox::parse(text).is_ok_and(|mailbox| !mailbox.address.needs_smtputf8())
-}
-
-/// One address, with or without a name before it.
-#[cfg(not(feature = "wired"))]
-pub(super) fn is_mailbox(text: &str) -> bool {
-    let text = text.trim();
-    let address = match text.strip_suffix('>').map(|text| text.rsplit_once('<')) {
-        Some(Some((name, address))) if !name.contains(['<', '>', ',', ';']) => address,
-        Some(_) => return false,
-        None => text,
-    };
-    let local = address.rsplit_once('@').map_or("", |(local, _)| local);
-    !has_control(text) && local.is_ascii() && address.parse::<lettre::Address>().is_ok()
+    Mailbox::parse(text).is_ok_and(|mailbox| !mailbox.address.needs_smtputf8())
 }
 
 /// A domain or an address literal (RFC 5321, section 4.1.1.1). Nothing else may get into the EHLO line.
@@ -78,8 +66,4 @@ pub(super) fn is_password(text: &str) -> bool {
 /// What can stand behind `Authorization: Bearer`.
 pub(super) fn is_token(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic())
-}
-
-fn has_control(text: &str) -> bool {
-    text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }

@@ -80,8 +80,9 @@ fn the_level_is_for_our_own_events_and_others_are_heard_from_warn_on() {
         tracing::info!(target: "mailroom_actors::mailer", "actors info");
         tracing::warn!("our warn");
         tracing::error!("our error");
-        tracing::info!(target: "librdkafka", "their info");
-        tracing::warn!(target: "librdkafka", "their warn");
+        tracing::info!(target: "actix_server::worker", "their info");
+        tracing::warn!(target: "actix_server::worker", "their warn");
+        tracing::error!(target: "librdkafka", "told by our own clients");
     };
     for (level, expected) in [
         ("error", &["our error"][..]),

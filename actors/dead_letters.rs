@@ -1,0 +1,155 @@
+//! Publishes what is given up, for as long as it takes, and settles it once the brokers have acknowledged.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures::FutureExt;
+
+use crate::domain::failure::{Cause, Failure};
+use crate::domain::job::DeadLetter;
+use crate::domain::ledger::{Hold, Settlement};
+use crate::guard::DeathGuard;
+use crate::line::Line;
+use crate::messages::{AreYouAlive, Event, Publish, Published};
+use crate::ports::{DeadLetterLog, WallClock};
+use crate::ticket::{Ticket, Verdict};
+use crate::vitals::Vitals;
+
+/// What each generation of the publisher is made of.
+#[derive(Clone)]
+pub struct DeadLettersParts {
+    pub log: Rc<dyn DeadLetterLog>,
+    pub metrics: Line<Event>,
+    pub vitals: Arc<Vitals>,
+    pub clock: Arc<dyn WallClock>,
+    /// Makes a failure's reason fit for a log line: addresses masked.
+    pub mask: fn(&str) -> String,
+}
+
+pub struct DeadLetters {
+    parts: DeadLettersParts,
+    guard: DeathGuard,
+    under_way: usize,
+}
+
+/// The wait after the first refused publish; each further one doubles it, up to [`LONGEST_WAIT`].
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+impl DeadLetters {
+    pub fn new(parts: DeadLettersParts, guard: DeathGuard) -> DeadLetters {
+        parts.vitals.letters_under_way(0);
+        DeadLetters { parts, guard, under_way: 0 }
+    }
+
+    fn settle(&self, ticket: Ticket, failure: &Failure) {
+        let record = Arc::clone(&ticket.record);
+        let attempts = ticket.history.attempts_spent;
+        let settlement = match failure.cause {
+            Cause::Expired => Settlement::Expired,
+            _ => Settlement::DeadLettered,
+        };
+        if !ticket.settle(settlement) {
+            return;
+        }
+        self.parts.metrics.send(Event::DeadLettered { cause: failure.cause });
+        tracing::info!(
+            topic = %record.topic,
+            partition = record.partition,
+            offset = record.offset,
+            attempts,
+            cause = failure.cause.as_str(),
+            stage = failure.stage.as_str(),
+            reason = (self.parts.mask)(&failure.reason),
+            "e-mail dead-lettered"
+        );
+    }
+}
+
+impl Actor for DeadLetters {
+    type Context = Context<Self>;
+}
+
+impl Handler<Publish> for DeadLetters {
+    type Result = ();
+
+    fn handle(&mut self, Publish(mut ticket): Publish, ctx: &mut Context<Self>) {
+        let failure = match &ticket.verdict {
+            Some(Verdict::Acknowledged(failure)) => {
+                let failure = failure.clone();
+                return self.settle(ticket, &failure);
+            }
+            Some(Verdict::GivenUp(failure)) => failure.clone(),
+            // Not for us: dropped, it comes back to the consumer, which knows where it belongs.
+            Some(Verdict::Ended(..)) | None => return,
+        };
+        if !ticket.hold(Hold::DeadLettering) {
+            return;
+        }
+        self.under_way += 1;
+        self.parts.vitals.letters_under_way(self.under_way);
+        let letter = Arc::new(DeadLetter {
+            record: Arc::clone(&ticket.record),
+            failure: failure.clone(),
+            attempts_spent: ticket.history.attempts_spent,
+            attempts: ticket.history.attempts.clone(),
+            served: ticket.history.served,
+            failed_at: self.parts.clock.now(),
+        });
+        let parts = self.parts.clone();
+        let publisher = ctx.address();
+        actix_rt::spawn(async move {
+            publish(&letter, &ticket, &parts).await;
+            ticket.verdict = Some(Verdict::Acknowledged(failure));
+            publisher.do_send(Published(ticket));
+        });
+    }
+}
+
+/// Returns once the brokers have acknowledged the letter, or the job is not ours any more.
+async fn publish(letter: &Arc<DeadLetter>, ticket: &Ticket, parts: &DeadLettersParts) {
+    let mut wait = SHORTEST_WAIT;
+    while ticket.is_current() {
+        let tried = AssertUnwindSafe(parts.log.publish(Arc::clone(letter))).catch_unwind().await;
+        let error = match tried {
+            Ok(Ok(())) => return parts.vitals.letter_acknowledged(),
+            Ok(Err(error)) => error,
+            Err(_) => "publishing panicked".into(),
+        };
+        parts.metrics.send(Event::PublishFailed);
+        tracing::warn!(
+            partition = letter.record.partition,
+            offset = letter.record.offset,
+            error = %error,
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "dead letter not published, trying again"
+        );
+        parts.vitals.letter_refused(error);
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+impl Handler<Published> for DeadLetters {
+    type Result = ();
+
+    fn handle(&mut self, Published(ticket): Published, _: &mut Context<Self>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.parts.vitals.letters_under_way(self.under_way);
+        if let Some(Verdict::Acknowledged(failure)) = &ticket.verdict {
+            let failure = failure.clone();
+            self.settle(ticket, &failure);
+        }
+    }
+}
+
+impl Handler<AreYouAlive> for DeadLetters {
+    type Result = ();
+
+    fn handle(&mut self, _: AreYouAlive, _: &mut Context<Self>) {
+        self.guard.alive();
+    }
+}

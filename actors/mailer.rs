@@ -1,0 +1,295 @@
+//! Sends one e-mail at a time: asks for a job, attempts it, then settles it, tries again later, or gives up.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::time::Instant;
+
+use crate::attempt::{Tools, attempt};
+use crate::domain::history::Decision;
+use crate::domain::ledger::{Hold, Settlement};
+use crate::domain::retry::RetryPolicy;
+use crate::guard::DeathGuard;
+use crate::line::Line;
+use crate::messages::{AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, Publish, Retire, RetryDue};
+use crate::ports::{Connection, Jitter};
+use crate::ticket::{Ticket, Verdict};
+
+/// What each generation of each mailer is made of.
+#[derive(Clone)]
+pub struct MailerParts {
+    pub tools: Tools,
+    pub asks: Line<Ask>,
+    pub retries: Line<RetryDue>,
+    pub dead_letters: Line<Publish>,
+    pub jitter: Arc<dyn Jitter>,
+    pub policy: RetryPolicy,
+    /// `limits.crashes`.
+    pub crash_limit: u32,
+}
+
+pub struct Mailer {
+    parts: MailerParts,
+    guard: DeathGuard,
+    /// Kept open between e-mails.
+    connection: Option<Box<dyn Connection>>,
+    busy: bool,
+    retiring: bool,
+    /// The retries of its own e-mails, the earliest on top.
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    /// The one delayed message to itself, and when it comes.
+    timer: Option<(Instant, SpawnHandle)>,
+}
+
+/// Mailer → itself, delayed: the earliest retry is due.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct WakeUp;
+
+struct Waiting {
+    due: Instant,
+    ticket: Ticket,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.due.cmp(&other.due)
+    }
+}
+
+impl Mailer {
+    pub fn new(parts: MailerParts, guard: DeathGuard) -> Mailer {
+        Mailer {
+            parts,
+            guard,
+            connection: None,
+            busy: false,
+            retiring: false,
+            waiting: BinaryHeap::new(),
+            timer: None,
+        }
+    }
+
+    fn ask(&mut self, ctx: &mut Context<Self>) {
+        if self.retiring {
+            return self.end(ctx);
+        }
+        self.parts.asks.send(Ask { mailer: self.guard.child(), recipient: ctx.address().recipient() });
+    }
+
+    /// Decides what follows a job's attempt, and does it.
+    fn conclude(&mut self, mut ticket: Ticket, ctx: &mut Context<Self>) {
+        let Some(Verdict::Ended(end, timing)) = ticket.verdict.take() else {
+            return self.parts.dead_letters.send(Publish(ticket));
+        };
+        let fraction = self.parts.jitter.fraction();
+        let crash_limit = self.parts.crash_limit;
+        let decision = ticket.history.conclude(end, timing, &self.parts.policy, crash_limit, fraction);
+        match decision {
+            Decision::Delivered => self.settle(ticket),
+            Decision::RetryAfter(wait) => self.wait(ticket, wait, ctx),
+            Decision::DeadLetter(failure) => {
+                ticket.verdict = Some(Verdict::GivenUp(failure));
+                ticket.in_hand = false;
+                if ticket.hold(Hold::DeadLettering) {
+                    self.parts.dead_letters.send(Publish(ticket));
+                }
+            }
+            Decision::LetGo => ticket.in_hand = false,
+        }
+    }
+
+    fn settle(&self, ticket: Ticket) {
+        let now = self.parts.tools.clock.now();
+        let age_ms = ticket.record.timestamp_ms.map(|ms| (now.timestamp_millis() - ms).max(0));
+        let latency = age_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+        let record = Arc::clone(&ticket.record);
+        let attempts = ticket.history.attempts_spent;
+        if !ticket.settle(Settlement::Sent) {
+            tracing::warn!(
+                partition = record.partition,
+                offset = record.offset,
+                "e-mail sent after its partition was taken away; it may be sent again"
+            );
+            return;
+        }
+        self.parts.tools.metrics.send(Event::Delivered { latency });
+        tracing::info!(
+            topic = %record.topic,
+            partition = record.partition,
+            offset = record.offset,
+            attempts,
+            latency_ms = age_ms,
+            "e-mail sent"
+        );
+    }
+
+    fn wait(&mut self, mut ticket: Ticket, wait: Duration, ctx: &mut Context<Self>) {
+        if !ticket.hold(Hold::Waiting) {
+            return;
+        }
+        let failure = ticket.history.last_failure.as_ref();
+        tracing::debug!(
+            partition = ticket.record.partition,
+            offset = ticket.record.offset,
+            attempts = ticket.history.attempts_spent,
+            stage = failure.map(|f| f.stage.as_str()),
+            cause = failure.map(|f| f.cause.as_str()),
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "attempt failed, another follows"
+        );
+        ticket.in_hand = false;
+        let due = Instant::now() + wait;
+        ticket.not_before = Some(due);
+        self.keep(ticket, due, ctx);
+    }
+
+    /// Keeps a job until it is due; a retiring mailer lets it go, and another one will keep it.
+    fn keep(&mut self, ticket: Ticket, due: Instant, ctx: &mut Context<Self>) {
+        if self.retiring {
+            return;
+        }
+        self.waiting.push(Reverse(Waiting { due, ticket }));
+        self.set_timer(ctx);
+    }
+
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let earliest = self.waiting.peek().map(|Reverse(waiting)| waiting.due);
+        if earliest == self.timer.as_ref().map(|(due, _)| *due) {
+            return;
+        }
+        if let Some((_, handle)) = self.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        if let Some(due) = earliest {
+            let handle = ctx.notify_later(WakeUp, due.saturating_duration_since(Instant::now()));
+            self.timer = Some((due, handle));
+        }
+    }
+
+    /// Says QUIT, lets go of everything, and stops.
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        self.waiting.clear();
+        match self.connection.take() {
+            Some(connection) => {
+                ctx.wait(connection.quit().into_actor(self).map(|(), _, ctx| ctx.stop()));
+            }
+            None => ctx.stop(),
+        }
+    }
+}
+
+impl Actor for Mailer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.ask(ctx);
+    }
+}
+
+impl Handler<Deliver> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(mut ticket): Deliver, ctx: &mut Context<Self>) {
+        if self.retiring || self.busy {
+            return;
+        }
+        ticket.in_hand = true;
+        if ticket.verdict.is_some() {
+            self.conclude(ticket, ctx);
+            return self.ask(ctx);
+        }
+        if let Some(due) = ticket.not_before.filter(|due| *due > Instant::now()) {
+            ticket.in_hand = false;
+            if ticket.hold(Hold::Waiting) {
+                self.keep(ticket, due, ctx);
+            }
+            return self.ask(ctx);
+        }
+        if !ticket.hold(Hold::Working) {
+            return self.ask(ctx);
+        }
+        self.busy = true;
+        let connection = self.connection.take();
+        let tools = self.parts.tools.clone();
+        let mailer = ctx.address();
+        actix_rt::spawn(async move {
+            let connection = attempt(&mut ticket, connection, &tools).await;
+            mailer.do_send(Attempted { ticket, connection });
+        });
+    }
+}
+
+impl Handler<Attempted> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, Attempted { ticket, connection }: Attempted, ctx: &mut Context<Self>) {
+        self.busy = false;
+        self.connection = connection;
+        self.conclude(ticket, ctx);
+        self.ask(ctx);
+    }
+}
+
+impl Handler<WakeUp> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeUp, ctx: &mut Context<Self>) {
+        self.timer = None;
+        let now = Instant::now();
+        while self.waiting.peek().is_some_and(|Reverse(waiting)| waiting.due <= now) {
+            if let Some(Reverse(Waiting { ticket, .. })) = self.waiting.pop() {
+                self.parts.retries.send(RetryDue(ticket));
+            }
+        }
+        self.waiting.retain(|Reverse(waiting)| waiting.ticket.is_current());
+        self.set_timer(ctx);
+    }
+}
+
+impl Handler<AskAgain> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, _: AskAgain, ctx: &mut Context<Self>) {
+        if !self.busy {
+            self.ask(ctx);
+        }
+    }
+}
+
+impl Handler<Retire> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) {
+        self.retiring = true;
+        self.waiting.clear();
+        if !self.busy {
+            self.end(ctx);
+        }
+    }
+}
+
+impl Handler<AreYouAlive> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, _: AreYouAlive, _: &mut Context<Self>) {
+        self.guard.alive();
+    }
+}

@@ -1,0 +1,504 @@
+//! Starts, watches, restarts, resizes and stops all the others; the only file that knows every actor.
+//!
+//! Each child is built by a factory, under a generation number. Its [`DeathGuard`] says when it is gone; it
+//! is built anew within its restart budget, else the process ends. What must survive a death (the ticket
+//! office, the metrics, the vitals) is handed to each generation.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::attempt::Tools;
+use crate::consumer::{Consumer, ConsumerParts};
+use crate::dead_letters::{DeadLetters, DeadLettersParts};
+use crate::domain::restart::{Restart, RestartBudget};
+use crate::domain::retry::RetryPolicy;
+use crate::guard::{ChildId, ChildSignal, DeathGuard};
+use crate::line::Line;
+use crate::mailer::{Mailer, MailerParts};
+use crate::messages::{
+    ActorName, ActorState, ActorStatus, Allow, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event,
+    GetStatus, MailerGone, MailerState, MailerStatus, PoolStatus, Publish, Resize, Retire, RetryDue, Scrape,
+    SizeOutOfBounds, Status, Stop,
+};
+use crate::metrics::{Families, Metrics, MetricsParts};
+use crate::ports::{Composer, DeadLetterLog, Jitter, OffsetLog, OffsetLogEvent, Relay, WallClock};
+use crate::ticket::TicketOffice;
+use crate::vitals::Vitals;
+
+/// The numbers that the actors are set up with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub mailers: usize,
+    pub mailers_max: usize,
+    pub retry: RetryPolicy,
+    /// `limits.crashes`.
+    pub crash_limit: u32,
+    pub commit_interval: Duration,
+    pub drain_timeout: Duration,
+    pub dlq_topic: String,
+}
+
+/// The world, and what outlives every actor.
+pub struct World {
+    pub office: Arc<TicketOffice>,
+    pub offset_log: Arc<dyn OffsetLog>,
+    pub offset_events: async_channel::Receiver<OffsetLogEvent>,
+    pub relay: Rc<dyn Relay>,
+    pub composer: Arc<dyn Composer>,
+    pub dead_letter_log: Rc<dyn DeadLetterLog>,
+    pub clock: Arc<dyn WallClock>,
+    pub jitter: Arc<dyn Jitter>,
+    pub families: Families,
+    pub vitals: Arc<Vitals>,
+    /// Masks the addresses in a failure's reason, for the log.
+    pub mask: fn(&str) -> String,
+}
+
+/// How it all ended. When the supervisor itself dies the sender is dropped without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub exit_code: u8,
+    pub reason: String,
+}
+
+/// What the supervisor keeps of one child.
+struct Child {
+    generation: u64,
+    budget: RestartBudget,
+    restarts: u64,
+    last_error: Option<String>,
+    last_alive: Instant,
+    state: ActorState,
+    /// Only for mailers: told to end; its death is no failure.
+    retiring: bool,
+    address: Option<Address>,
+}
+
+enum Address {
+    Consumer(Addr<Consumer>),
+    DeadLetters(Addr<DeadLetters>),
+    Metrics(Addr<Metrics>),
+    Mailer(Addr<Mailer>),
+}
+
+/// The lines between the actors, the same for all generations.
+#[derive(Clone, Default)]
+struct Lines {
+    asks: Line<Ask>,
+    retries: Line<RetryDue>,
+    publish: Line<Publish>,
+    events: Line<Event>,
+    drained: Line<Drained>,
+    escalate: Line<Escalate>,
+}
+
+pub struct Supervisor {
+    settings: Settings,
+    consumer: ConsumerParts,
+    mailer: MailerParts,
+    dead_letters: DeadLettersParts,
+    metrics: MetricsParts,
+    lines: Lines,
+    scrapes: Line<Scrape>,
+    children: BTreeMap<(ActorName, usize), Child>,
+    signals: async_channel::Sender<ChildSignal>,
+    /// Boxed, since the channel's receiver may not move once polled.
+    signalled: Pin<Box<async_channel::Receiver<ChildSignal>>>,
+    started: Instant,
+    size: usize,
+    stopping: bool,
+    ended: Option<oneshot::Sender<Ended>>,
+}
+
+/// How often each child is asked whether it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long mailers may take to say QUIT once all is committed.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Starts everything on the calling arbiter. The receiver gets how it ended.
+pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape>, oneshot::Receiver<Ended>) {
+    let (sender, ended) = oneshot::channel();
+    let lines = Lines::default();
+    let scrapes = Line::default();
+    let (signals, signalled) = async_channel::unbounded();
+    let supervisor = Supervisor {
+        consumer: ConsumerParts {
+            office: Arc::clone(&world.office),
+            offset_log: Arc::clone(&world.offset_log),
+            events: Box::pin(world.offset_events),
+            dead_letters: lines.publish.clone(),
+            metrics: lines.events.clone(),
+            drained: lines.drained.clone(),
+            escalate: lines.escalate.clone(),
+            vitals: Arc::clone(&world.vitals),
+            clock: Arc::clone(&world.clock),
+            commit_interval: settings.commit_interval,
+            drain_timeout: settings.drain_timeout,
+        },
+        mailer: MailerParts {
+            tools: Tools {
+                relay: world.relay,
+                composer: world.composer,
+                clock: Arc::clone(&world.clock),
+                metrics: lines.events.clone(),
+                vitals: Arc::clone(&world.vitals),
+            },
+            asks: lines.asks.clone(),
+            retries: lines.retries.clone(),
+            dead_letters: lines.publish.clone(),
+            jitter: world.jitter,
+            policy: settings.retry.clone(),
+            crash_limit: settings.crash_limit,
+        },
+        dead_letters: DeadLettersParts {
+            log: world.dead_letter_log,
+            metrics: lines.events.clone(),
+            vitals: Arc::clone(&world.vitals),
+            clock: Arc::clone(&world.clock),
+            mask: world.mask,
+        },
+        metrics: MetricsParts {
+            families: world.families,
+            dlq_topic: settings.dlq_topic.clone(),
+            office: world.office,
+            vitals: world.vitals,
+            clock: world.clock,
+        },
+        lines,
+        scrapes: Line::clone(&scrapes),
+        children: BTreeMap::new(),
+        signals,
+        signalled: Box::pin(signalled),
+        started: Instant::now(),
+        size: settings.mailers,
+        stopping: false,
+        ended: Some(sender),
+        settings,
+    };
+    (supervisor.start(), scrapes, ended)
+}
+
+impl Supervisor {
+    /// Builds the next generation of a child and connects its lines.
+    fn spawn(&mut self, name: ActorName, slot: usize) {
+        let generation = self.children.get(&(name, slot)).map_or(0, |child| child.generation + 1);
+        let guard = DeathGuard::new(ChildId { name, slot, generation }, self.signals.clone());
+        let address = match name {
+            ActorName::Consumer => {
+                let consumer = Consumer::new(self.consumer.clone(), self.size, guard).start();
+                self.lines.asks.connect(&consumer);
+                self.lines.retries.connect(&consumer);
+                for mailer in self.mailers() {
+                    mailer.do_send(AskAgain);
+                }
+                if self.stopping {
+                    consumer.do_send(Drain);
+                }
+                Address::Consumer(consumer)
+            }
+            ActorName::DeadLetters => {
+                let publisher = DeadLetters::new(self.dead_letters.clone(), guard).start();
+                self.lines.publish.connect(&publisher);
+                Address::DeadLetters(publisher)
+            }
+            ActorName::Metrics => {
+                let metrics = Metrics::new(self.metrics.clone(), guard).start();
+                self.lines.events.connect(&metrics);
+                self.scrapes.connect(&metrics);
+                Address::Metrics(metrics)
+            }
+            ActorName::Mailer => Address::Mailer(Mailer::new(self.mailer.clone(), guard).start()),
+            ActorName::Supervisor | ActorName::Http => return,
+        };
+        let child = self.children.entry((name, slot)).or_insert_with(|| Child {
+            generation,
+            budget: RestartBudget::default(),
+            restarts: 0,
+            last_error: None,
+            last_alive: Instant::now(),
+            state: ActorState::Running,
+            retiring: false,
+            address: None,
+        });
+        child.generation = generation;
+        child.last_alive = Instant::now();
+        child.state = ActorState::Running;
+        child.retiring = false;
+        child.address = Some(address);
+    }
+
+    fn mailers(&self) -> impl Iterator<Item = &Addr<Mailer>> {
+        self.children.values().filter_map(|child| match &child.address {
+            Some(Address::Mailer(mailer)) => Some(mailer),
+            _ => None,
+        })
+    }
+
+    fn tell_consumer<M>(&self, message: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Consumer: Handler<M>,
+    {
+        let child = self.children.get(&(ActorName::Consumer, 0));
+        if let Some(Address::Consumer(consumer)) = child.and_then(|child| child.address.as_ref()) {
+            consumer.do_send(message);
+        }
+    }
+
+    fn died(&mut self, id: ChildId, panic: Option<String>, ctx: &mut Context<Self>) {
+        if id.name == ActorName::Mailer {
+            self.tell_consumer(MailerGone(id));
+        }
+        let Some(child) = self.children.get_mut(&(id.name, id.slot)) else { return };
+        if child.generation != id.generation {
+            return;
+        }
+        child.address = None;
+        if child.retiring || (self.stopping && panic.is_none()) {
+            self.children.remove(&(id.name, id.slot));
+            return;
+        }
+        let what = panic.unwrap_or_else(|| "ended by itself".into());
+        child.state = ActorState::Restarting;
+        child.last_error = Some(what.clone());
+        child.restarts += 1;
+        let next = child.budget.died(self.started.elapsed());
+        let name = id.name.as_str();
+        match next {
+            Restart::After(wait) => {
+                tracing::error!(actor = name, slot = id.slot, error = %what, "actor died, starting it again");
+                self.lines.events.send(Event::Restarted(id.name));
+                if wait.is_zero() {
+                    self.spawn(id.name, id.slot);
+                } else {
+                    ctx.run_later(wait, move |supervisor, _| {
+                        if supervisor.children.contains_key(&(id.name, id.slot)) {
+                            supervisor.spawn(id.name, id.slot);
+                        }
+                    });
+                }
+            }
+            Restart::Spent => {
+                child.state = ActorState::Stopped;
+                let reason = format!("actor {name} died too often: {what}");
+                self.end(Ended { exit_code: 1, reason }, ctx);
+            }
+        }
+    }
+
+    /// Tells how it ended, once, and lets every actor go.
+    fn end(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+        if let Some(sender) = self.ended.take() {
+            if ended.exit_code != 0 {
+                tracing::error!(reason = %ended.reason, "giving up");
+            }
+            self.stopping = true;
+            // Nobody waits for it any more when the process is ending anyway.
+            let _ = sender.send(ended);
+            ctx.stop();
+        }
+    }
+
+    fn resize(&mut self, size: usize) {
+        for slot in size..self.size {
+            if let Some(child) = self.children.get_mut(&(ActorName::Mailer, slot)) {
+                child.retiring = true;
+                if let Some(Address::Mailer(mailer)) = &child.address {
+                    mailer.do_send(Retire);
+                }
+                let id = ChildId { name: ActorName::Mailer, slot, generation: child.generation };
+                tracing::debug!(slot, "mailer retires");
+                // An idle one is given nothing more; a busy one is counted until it has ended.
+                if !self.consumer.vitals.working().contains(&id) {
+                    self.tell_consumer(MailerGone(id));
+                }
+            }
+        }
+        for slot in self.size..size {
+            self.spawn(ActorName::Mailer, slot);
+        }
+        self.size = size;
+        self.tell_consumer(Allow(size));
+        self.lines.events.send(Event::Pool { size, allowed: size });
+    }
+
+    fn pool_status(&self) -> PoolStatus {
+        let working = self.consumer.vitals.working();
+        let mailers = (0..self.size).filter_map(|slot| {
+            let child = self.children.get(&(ActorName::Mailer, slot))?;
+            let id = ChildId { name: ActorName::Mailer, slot, generation: child.generation };
+            let state = match child.state {
+                ActorState::Restarting | ActorState::Stopped => MailerState::Restarting,
+                ActorState::Running if working.contains(&id) => MailerState::Busy,
+                ActorState::Running => MailerState::Idle,
+            };
+            Some(MailerStatus { id: slot, state, restarts: child.restarts })
+        });
+        PoolStatus {
+            size: self.size,
+            min: 1,
+            max: self.settings.mailers_max,
+            busy: working.len(),
+            allowed: self.size,
+            mailers: mailers.collect(),
+        }
+    }
+
+    /// One line an actor; all mailers in one.
+    fn actor_statuses(&self) -> Vec<ActorStatus> {
+        let mut statuses = vec![ActorStatus {
+            name: ActorName::Supervisor.as_str(),
+            state: if self.stopping { ActorState::Stopped } else { ActorState::Running },
+            restarts: 0,
+            last_error: None,
+            silent_for: Duration::ZERO,
+        }];
+        for name in [ActorName::Consumer, ActorName::Mailer, ActorName::DeadLetters, ActorName::Metrics] {
+            let of_name = self.children.iter().filter(|((of, _), child)| *of == name && !child.retiring);
+            let children: Vec<&Child> = of_name.map(|(_, child)| child).collect();
+            let state = if children.is_empty() || children.iter().any(|c| c.state == ActorState::Stopped) {
+                ActorState::Stopped
+            } else if children.iter().any(|c| c.state == ActorState::Restarting) {
+                ActorState::Restarting
+            } else {
+                ActorState::Running
+            };
+            statuses.push(ActorStatus {
+                name: name.as_str(),
+                state,
+                restarts: children.iter().map(|c| c.restarts).sum(),
+                last_error: children.iter().rev().find_map(|c| c.last_error.clone()),
+                silent_for: children.iter().map(|c| c.last_alive.elapsed()).max().unwrap_or_default(),
+            });
+        }
+        statuses
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.lines.drained.connect(&ctx.address());
+        self.lines.escalate.connect(&ctx.address());
+        ctx.add_stream(self.signalled.clone());
+        self.spawn(ActorName::Metrics, 0);
+        self.spawn(ActorName::DeadLetters, 0);
+        self.spawn(ActorName::Consumer, 0);
+        for slot in 0..self.size {
+            self.spawn(ActorName::Mailer, slot);
+        }
+        self.lines.events.send(Event::Pool { size: self.size, allowed: self.size });
+        ctx.run_interval(HEARTBEAT, |supervisor, _| {
+            for child in supervisor.children.values() {
+                match &child.address {
+                    Some(Address::Consumer(actor)) => actor.do_send(AreYouAlive),
+                    Some(Address::DeadLetters(actor)) => actor.do_send(AreYouAlive),
+                    Some(Address::Metrics(actor)) => actor.do_send(AreYouAlive),
+                    Some(Address::Mailer(actor)) => actor.do_send(AreYouAlive),
+                    None => {}
+                }
+            }
+        });
+    }
+}
+
+impl StreamHandler<ChildSignal> for Supervisor {
+    fn handle(&mut self, signal: ChildSignal, ctx: &mut Context<Self>) {
+        match signal {
+            ChildSignal::Alive(id) => {
+                if let Some(child) = self.children.get_mut(&(id.name, id.slot))
+                    && child.generation == id.generation
+                {
+                    child.last_alive = Instant::now();
+                }
+            }
+            ChildSignal::Died { child, panic } => self.died(child, panic, ctx),
+        }
+    }
+}
+
+impl Handler<GetStatus> for Supervisor {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
+        let vitals = &self.consumer.vitals;
+        MessageResult(Status {
+            stopping: self.stopping,
+            pool: self.pool_status(),
+            actors: self.actor_statuses(),
+            kafka: vitals.kafka(self.consumer.office.partitions().len()),
+            relay: vitals.relay(),
+            dead_letters: vitals.dead_letters(),
+        })
+    }
+}
+
+impl Handler<Resize> for Supervisor {
+    type Result = Result<PoolStatus, SizeOutOfBounds>;
+
+    fn handle(&mut self, Resize { size }: Resize, _: &mut Context<Self>) -> Self::Result {
+        let max = self.settings.mailers_max;
+        if size < 1 || size > max {
+            return Err(SizeOutOfBounds { min: 1, max });
+        }
+        if !self.stopping {
+            tracing::info!(from = self.size, to = size, "pool resized");
+            self.resize(size);
+        }
+        Ok(self.pool_status())
+    }
+}
+
+impl Handler<Stop> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, _: &mut Context<Self>) {
+        if !self.stopping {
+            tracing::info!("stopping: no new attempts, what is past the dot is awaited");
+            self.stopping = true;
+            self.tell_consumer(Drain);
+        }
+    }
+}
+
+impl Handler<Drained> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, drained: Drained, ctx: &mut Context<Self>) {
+        for mailer in self.mailers() {
+            mailer.do_send(Retire);
+        }
+        let ended = match drained {
+            Drained { in_time: true, committed: Ok(()) } => Ended { exit_code: 0, reason: "stopped".into() },
+            Drained { in_time: false, .. } => Ended {
+                exit_code: 1,
+                reason: "worker.drain_timeout ran out; what was unanswered may be sent again".into(),
+            },
+            Drained { committed: Err(error), .. } => {
+                Ended { exit_code: 1, reason: format!("the last commit was not taken: {error}") }
+            }
+        };
+        let deadline = Instant::now() + GOODBYE;
+        ctx.run_interval(Duration::from_millis(10), move |supervisor, ctx| {
+            if supervisor.mailers().next().is_none() || Instant::now() >= deadline {
+                supervisor.end(ended.clone(), ctx);
+            }
+        });
+    }
+}
+
+impl Handler<Escalate> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Escalate(reason): Escalate, ctx: &mut Context<Self>) {
+        self.end(Ended { exit_code: 1, reason }, ctx);
+    }
+}

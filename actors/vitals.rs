@@ -1,0 +1,116 @@
+//! What readiness and `/health` depend on, noted by whoever sees it, kept outside the actors.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::guard::ChildId;
+use crate::messages::{DeadLettersStatus, KafkaStatus, RelayStatus};
+
+#[derive(Debug, Default)]
+pub struct Vitals {
+    noted: Mutex<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    broker_answered: Option<Instant>,
+    kafka_error: Option<String>,
+    joined: bool,
+    relay: RelayStatus,
+    letters_under_way: usize,
+    letters_failing_since: Option<Instant>,
+    letters_error: Option<String>,
+    working: BTreeSet<ChildId>,
+}
+
+impl Vitals {
+    pub fn broker_answered(&self) {
+        let mut noted = self.noted.lock();
+        noted.broker_answered = Some(Instant::now());
+        noted.kafka_error = None;
+    }
+
+    pub fn broker_failed(&self, error: String) {
+        self.noted.lock().kafka_error = Some(error);
+    }
+
+    /// The group has given this worker its partitions, or that there are none for it.
+    pub fn joined(&self, joined: bool) {
+        self.noted.lock().joined = joined;
+    }
+
+    /// The relay gave an answer about an e-mail, good or bad.
+    pub fn relay_answered(&self, taken: bool, now: SystemTime) {
+        let mut noted = self.noted.lock();
+        noted.relay.failures_in_a_row = 0;
+        if taken {
+            noted.relay.last_success = Some(now);
+            noted.relay.last_error = None;
+        }
+    }
+
+    pub fn relay_failed(&self, error: String) {
+        let mut noted = self.noted.lock();
+        noted.relay.failures_in_a_row += 1;
+        noted.relay.last_error = Some(error);
+    }
+
+    pub fn letters_under_way(&self, number: usize) {
+        self.noted.lock().letters_under_way = number;
+    }
+
+    pub fn letter_acknowledged(&self) {
+        let mut noted = self.noted.lock();
+        noted.letters_failing_since = None;
+        noted.letters_error = None;
+    }
+
+    pub fn letter_refused(&self, error: String) {
+        let mut noted = self.noted.lock();
+        noted.letters_failing_since.get_or_insert_with(Instant::now);
+        noted.letters_error = Some(error);
+    }
+
+    pub fn set_working(&self, working: BTreeSet<ChildId>) {
+        self.noted.lock().working = working;
+    }
+
+    pub fn works(&self, mailer: ChildId) {
+        self.noted.lock().working.insert(mailer);
+    }
+
+    pub fn rests(&self, mailer: ChildId) {
+        self.noted.lock().working.remove(&mailer);
+    }
+
+    /// The mailers that have a job in hand now.
+    pub fn working(&self) -> BTreeSet<ChildId> {
+        self.noted.lock().working.clone()
+    }
+
+    pub fn kafka(&self, partitions: usize) -> KafkaStatus {
+        let noted = self.noted.lock();
+        KafkaStatus {
+            silent_for: noted.broker_answered.map(|at| at.elapsed()),
+            partitions,
+            joined: noted.joined,
+            last_error: noted.kafka_error.clone(),
+        }
+    }
+
+    pub fn relay(&self) -> RelayStatus {
+        self.noted.lock().relay.clone()
+    }
+
+    pub fn dead_letters(&self) -> DeadLettersStatus {
+        let noted = self.noted.lock();
+        DeadLettersStatus {
+            under_way: noted.letters_under_way,
+            failing_for: noted.letters_failing_since.map(|at| at.elapsed()),
+            last_error: noted.letters_error.clone(),
+        }
+    }
+}

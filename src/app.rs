@@ -1,0 +1,249 @@
+//! Puts the service together: the only file that knows everyone.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::Addr;
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use mailroom_actors::credits::Credits;
+use mailroom_actors::domain::retry::RetryPolicy;
+use mailroom_actors::line::Line;
+use mailroom_actors::messages::{GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop};
+use mailroom_actors::metrics::Families;
+use mailroom_actors::ports::{Jitter, OffsetLog, OffsetLogEvent, WallClock};
+use mailroom_actors::supervisor::{self, Settings, Supervisor, World};
+use mailroom_actors::ticket::TicketOffice;
+use mailroom_actors::vitals::Vitals;
+use tokio::sync::oneshot;
+
+pub use mailroom_actors::supervisor::Ended;
+
+use crate::compose::MailComposer;
+use crate::config::Config;
+use crate::http::{Doors, HttpServer};
+use crate::kafka::{self, KafkaDeadLetters, LateOffsetLog, StartProblem};
+use crate::smtp::relay::SmtpRelay;
+use crate::{dead_letter, http, mask, telemetry};
+
+/// The version that `/health`, the metrics and `--version` tell.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Between two looks for brokers that are away at the start.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// Why the service did not start: exit code 78, nothing was joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError(pub String);
+
+/// The running service. Dropping it stops nothing: call [`Service::stop`] and await [`Service::ended`].
+pub struct Service {
+    http: HttpServer,
+    doors: Arc<ActorDoors>,
+    supervisor: Addr<Supervisor>,
+    ended: oneshot::Receiver<Ended>,
+}
+
+/// Starts everything on the calling arbiter, inside an actix System. Brokers that are away are no error: the
+/// service waits for them, live and not ready.
+///
+/// # Errors
+/// What only a human can mend: a port in use, an unreadable CA file, a topic that is missing and may not be
+/// made, credentials that every reachable broker refuses, missing rights.
+pub async fn start(config: Config) -> Result<Service, StartError> {
+    let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
+    let composer = MailComposer::new(&config.smtp.from, config.limits.message_bytes).map_err(StartError)?;
+    let misconfigured = |problem: StartProblem| StartError(problem.to_string());
+    let letters = dead_letter::Settings {
+        worker_id: config.worker.id.clone(),
+        consumer_group: config.kafka.group.clone(),
+        default_from: composer.default_from().clone(),
+    };
+    // A letter that the topic does not take is tried for ever: shrinking it is for a later version.
+    let encoder: kafka::letter::Encoder =
+        Arc::new(move |letter, _limit| dead_letter::encode(letter, &letters));
+    let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
+    let doors = Arc::new(ActorDoors::default());
+    let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
+    tracing::info!(address = %http.address(), version = VERSION, "http listening");
+
+    let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
+    let (events, offset_events) = async_channel::unbounded();
+    let offset_log = Arc::new(LateOffsetLog::new(events.clone()));
+    let world = World {
+        office: TicketOffice::new(Arc::clone(&credits), Arc::clone(&offset_log) as Arc<dyn OffsetLog>),
+        offset_log: Arc::clone(&offset_log) as Arc<dyn OffsetLog>,
+        offset_events,
+        relay: Rc::new(relay),
+        composer: Arc::new(composer),
+        dead_letter_log: Rc::new(dead_letter_log),
+        clock: Arc::new(SystemClock),
+        jitter: Arc::new(RandomJitter),
+        families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
+        vitals: Arc::new(Vitals::default()),
+        mask: |text| mask::mask_text(text).into_owned(),
+    };
+    let (supervisor, scrapes, ended) = supervisor::start(settings(&config), world);
+    // Set once, right here.
+    let _ = doors.actors.set((supervisor.clone(), scrapes));
+
+    let joining = Joining { config, credits, events, offset_log };
+    match joining.join().await {
+        Ok(()) => {}
+        Err(StartProblem::Misconfigured(text)) => {
+            http.stop().await;
+            return Err(StartError(text));
+        }
+        Err(StartProblem::Away(text)) => {
+            tracing::warn!(error = %text, "no broker answers, waiting for one");
+            joining.offset_log.unreachable(text);
+            actix_rt::spawn(joining.join_later());
+        }
+    }
+    Ok(Service { http, doors, supervisor, ended })
+}
+
+/// What is needed to join the group once brokers answer and the topics are there.
+struct Joining {
+    config: Config,
+    credits: Arc<Credits>,
+    events: async_channel::Sender<OffsetLogEvent>,
+    offset_log: Arc<LateOffsetLog>,
+}
+
+impl Joining {
+    async fn join(&self) -> Result<(), StartProblem> {
+        kafka::topics::ensure(&self.config.kafka).await?;
+        self.offset_log.join(|| {
+            let (credits, events) = (Arc::clone(&self.credits), self.events.clone());
+            kafka::start(&self.config.kafka, self.config.worker.drain_timeout, credits, events)
+        })
+    }
+
+    async fn join_later(self) {
+        loop {
+            actix_rt::time::sleep(BETWEEN_LOOKS).await;
+            match self.join().await {
+                Ok(()) => return,
+                Err(problem) => {
+                    tracing::warn!(error = %problem, "the group can't be joined yet");
+                    self.offset_log.unreachable(problem.to_string());
+                }
+            }
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        mailers: config.mailers.size,
+        mailers_max: config.mailers.max,
+        retry: RetryPolicy {
+            max_attempts: config.retry.max_attempts,
+            base: config.retry.base,
+            factor: config.retry.factor,
+            max_delay: config.retry.max_delay,
+            jitter: config.retry.jitter,
+            permanent_is_retried: config.retry.permanent_is_retried,
+            ambiguous_is_dead_lettered: config.retry.ambiguous_is_dead_lettered,
+        },
+        crash_limit: config.limits.crashes,
+        commit_interval: config.kafka.commit_interval,
+        drain_timeout: config.worker.drain_timeout,
+        dlq_topic: config.kafka.dlq_topic.clone(),
+    }
+}
+
+impl Service {
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// How everything is; none when the supervisor is gone.
+    pub async fn status(&self) -> Option<Status> {
+        self.doors.status().await
+    }
+
+    /// The Prometheus text of this moment.
+    ///
+    /// # Errors
+    /// When the metrics actor is gone, or can't encode.
+    pub async fn scrape(&self) -> Result<String, String> {
+        self.doors.scrape().await.unwrap_or_else(|| Err("the metrics actor does not answer".into()))
+    }
+
+    /// Begins the stop: no new attempt, what is past the dot is awaited, commit, leave.
+    pub fn stop(&self) {
+        self.stopper().stop();
+    }
+
+    /// What can stop the service while somebody awaits its end.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.supervisor.clone())
+    }
+
+    /// Waits for the end and closes the HTTP listener, which stops last.
+    pub async fn ended(self) -> Ended {
+        let ended = self.ended.await;
+        self.http.stop().await;
+        ended.unwrap_or_else(|_| Ended { exit_code: 1, reason: "the supervisor died".into() })
+    }
+}
+
+/// See [`Service::stopper`].
+pub struct Stopper(Addr<Supervisor>);
+
+impl Stopper {
+    /// See [`Service::stop`].
+    pub fn stop(&self) {
+        self.0.do_send(Stop);
+    }
+}
+
+/// HTTP's questions, answered by the actors; none until they are started.
+#[derive(Default)]
+struct ActorDoors {
+    actors: OnceLock<(Addr<Supervisor>, Line<Scrape>)>,
+}
+
+impl Doors for ActorDoors {
+    fn status(&self) -> BoxFuture<'static, Option<Status>> {
+        let actors = self.actors.get().cloned();
+        async move { actors?.0.send(GetStatus).await.ok() }.boxed()
+    }
+
+    fn resize(&self, size: usize) -> BoxFuture<'static, Option<Result<PoolStatus, SizeOutOfBounds>>> {
+        let actors = self.actors.get().cloned();
+        async move { actors?.0.send(Resize { size }).await.ok() }.boxed()
+    }
+
+    fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {
+        let actors = self.actors.get().cloned();
+        async move {
+            let (supervisor, scrapes) = actors?;
+            let status = supervisor.send(GetStatus).await.ok();
+            let ready = status.is_some_and(|status| http::health::ready(&status).passes());
+            scrapes.ask(Scrape { ready, log_lines_dropped: telemetry::dropped_lines() }).await
+        }
+        .boxed()
+    }
+}
+
+struct SystemClock;
+
+impl WallClock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+struct RandomJitter;
+
+impl Jitter for RandomJitter {
+    fn fraction(&self) -> f64 {
+        fastrand::f64()
+    }
+}

@@ -1,0 +1,336 @@
+//! E-mails as an independent parser reads them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mail_parser::{Addr, Address as ParsedAddress, Message, MessageParser, MimeHeaders};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const LIMIT: usize = 10 << 20;
+
+fn record(value: impl Into<Bytes>) -> Record {
+    Record {
+        topic: Arc::from("email-queue"),
+        partition: 0,
+        offset: 7,
+        timestamp_ms: None,
+        key: None,
+        value: Some(value.into()),
+        headers: Vec::new(),
+    }
+}
+
+fn composer() -> MailComposer {
+    MailComposer::new("The Shop <noreply@shop.example>", LIMIT).unwrap()
+}
+
+fn compose(job: &serde_json::Value) -> Email {
+    let email = composer().compose(&record(job.to_string())).unwrap_or_else(|e| panic!("{}", e.reason));
+    assert_fit_for_the_wire(&email.data);
+    email
+}
+
+/// Checked apart from the code under test, byte by byte.
+fn assert_fit_for_the_wire(data: &[u8]) {
+    assert!(data.ends_with(b"\r\n"));
+    assert!(data.iter().all(|byte| (1..128).contains(byte)), "7-bit");
+    for (at, byte) in data.iter().enumerate() {
+        match byte {
+            b'\n' => assert!(at > 0 && data[at - 1] == b'\r', "bare LF at {at}"),
+            b'\r' => assert_eq!(data.get(at + 1), Some(&b'\n'), "bare CR at {at}"),
+            _ => {}
+        }
+    }
+    let lines = data.split(|byte| *byte == b'\n');
+    assert!(lines.map(|line| line.len()).max().unwrap() <= 999, "a line of 998 bytes and its CR");
+}
+
+/// The names of the message's own header lines, as they stand.
+fn header_names(email: &Email) -> Vec<String> {
+    let text = String::from_utf8(email.data.clone()).unwrap();
+    let (head, _) = text.split_once("\r\n\r\n").unwrap();
+    let lines = head.split("\r\n").filter(|line| !line.starts_with([' ', '\t']));
+    lines.map(|line| line.split_once(':').unwrap().0.to_owned()).collect()
+}
+
+fn parsed(email: &Email) -> Message<'_> {
+    MessageParser::default().parse(&email.data).unwrap()
+}
+
+fn mailboxes(list: Option<&ParsedAddress<'_>>) -> Vec<(Option<String>, String)> {
+    let list = list.map(|list| list.as_list().unwrap()).unwrap_or_default();
+    let owned = |addr: &Addr<'_>| {
+        (addr.name.as_ref().map(|name| name.to_string()), addr.address.as_ref().unwrap().to_string())
+    };
+    list.iter().map(owned).collect()
+}
+
+/// The content of the part of that type, decoded, as bytes.
+fn content(message: &Message<'_>, subtype: &str) -> Option<String> {
+    let part = message.parts.iter().find(|part| {
+        part.content_type().is_some_and(|of| of.ctype() == "text" && of.subtype() == Some(subtype))
+    })?;
+    Some(String::from_utf8(part.contents().to_vec()).unwrap())
+}
+
+#[test]
+fn the_guides_job_becomes_a_code_in_two_bodies_and_not_in_the_subject() {
+    let email = compose(&json!({"to": "ada@example.com", "otp": "493021"}));
+    assert_eq!(email.sender, "noreply@shop.example");
+    assert_eq!(email.recipients, ["ada@example.com"]);
+    assert_eq!(
+        header_names(&email),
+        ["Date", "Message-ID", "From", "To", "Subject", "Auto-Submitted", "MIME-Version", "Content-Type"]
+    );
+    let message = parsed(&email);
+    assert_eq!(format!("<{}>", message.message_id().unwrap()), email.message_id);
+    assert_eq!(message.header_raw("Auto-Submitted").map(str::trim), Some("auto-generated"));
+    assert!(message.content_type().unwrap().subtype() == Some("alternative"));
+    assert!(message.date().unwrap().to_timestamp() > 1_700_000_000);
+    assert!(!message.subject().unwrap().contains("493021"));
+    for subtype in ["plain", "html"] {
+        assert_eq!(content(&message, subtype).unwrap().matches("493021").count(), 1, "{subtype}");
+    }
+    assert_eq!(mailboxes(message.from()), [(Some("The Shop".into()), "noreply@shop.example".into())]);
+}
+
+#[test]
+fn what_the_job_says_wins_over_the_template_piece_by_piece() {
+    let email =
+        compose(&json!({"to": "a@b.c", "otp": "493021", "subject": "Mine", "text": "", "from": "F <f@d.e>"}));
+    let message = parsed(&email);
+    assert_eq!(message.subject(), Some("Mine"));
+    assert_eq!(content(&message, "plain").as_deref(), Some(""));
+    assert!(content(&message, "html").unwrap().contains("493021"));
+    assert_eq!(email.sender, "f@d.e");
+    assert!(email.message_id.ends_with("@d.e>"));
+}
+
+#[test]
+fn a_code_is_escaped_in_html_and_only_there() {
+    let email = compose(&json!({"to": "a@b.c", "otp": "<b>\"&'"}));
+    let message = parsed(&email);
+    assert!(content(&message, "plain").unwrap().contains("<b>\"&'"));
+    assert!(content(&message, "html").unwrap().contains("&lt;b&gt;&quot;&amp;&apos;"));
+}
+
+#[test]
+fn bcc_is_in_the_envelope_and_nowhere_in_the_message() {
+    let email = compose(
+        &json!({"to": "a@b.c", "cc": ["c@b.c"], "bcc": ["hidden@b.c"], "reply_to": "R <r@b.c>", "text": "x"}),
+    );
+    assert_eq!(email.recipients, ["a@b.c", "c@b.c", "hidden@b.c"]);
+    assert!(!String::from_utf8_lossy(&email.data).contains("hidden"));
+    let names = header_names(&email);
+    assert_eq!(
+        names,
+        [
+            "Date",
+            "Message-ID",
+            "From",
+            "Reply-To",
+            "To",
+            "Cc",
+            "Auto-Submitted",
+            "MIME-Version",
+            "Content-Type",
+            "Content-Transfer-Encoding"
+        ]
+    );
+    let message = parsed(&email);
+    assert_eq!(mailboxes(message.cc()), [(None, "c@b.c".into())]);
+    assert_eq!(mailboxes(message.reply_to()), [(Some("R".into()), "r@b.c".into())]);
+}
+
+#[test]
+fn the_message_id_stays_the_same_and_equals_the_dead_letters() {
+    for job in [
+        json!({"to": "a@b.c", "otp": "1"}),
+        json!({"to": "a@b.c", "otp": "1", "id": "x", "from": "f@é.example"}),
+    ] {
+        let record = record(job.to_string());
+        let composer = composer();
+        let first = composer.compose(&record).unwrap().message_id;
+        assert_eq!(first, composer.compose(&record).unwrap().message_id);
+        assert_eq!(first, job::Identity::of(&record, composer.default_from()).message_id);
+    }
+}
+
+#[test]
+fn quoted_local_parts_and_literals_are_kept_as_they_are() {
+    for address in ["\"a b\"@x.y", "\"a@,<b>\\\"\"@x.y", "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]"] {
+        let email = compose(&json!({"to": {"email": address, "name": "A, B"}, "otp": "1"}));
+        assert_eq!(email.recipients, [address]);
+        let line = format!("\r\nTo: \"A, B\" <{address}>\r\n");
+        assert!(String::from_utf8(email.data).unwrap().contains(&line), "{address}");
+    }
+}
+
+#[test]
+fn what_is_no_job_is_refused_by_decode() {
+    let failure = composer().compose(&record("{}")).unwrap_err();
+    assert_eq!((failure.stage, failure.cause), (Stage::Decode, Cause::Invalid));
+}
+
+#[test]
+fn international_domains_go_out_as_a_labels() {
+    let email = compose(&json!({"to": "Bé <ada@bücher.example>", "otp": "1"}));
+    assert_eq!(email.recipients, ["ada@xn--bcher-kva.example"]);
+    assert_eq!(mailboxes(parsed(&email).to()), [(Some("Bé".into()), "ada@xn--bcher-kva.example".into())]);
+}
+
+#[test]
+fn an_address_that_needs_smtputf8_is_refused_at_render() {
+    for (field, cause) in [
+        ("from", Cause::InvalidSender),
+        ("to", Cause::InvalidRecipient),
+        ("cc", Cause::InvalidRecipient),
+        ("bcc", Cause::InvalidRecipient),
+        ("reply_to", Cause::InvalidRecipient),
+    ] {
+        let mut job = json!({"to": "a@b.c", "otp": "1"});
+        job[field] = "åda@b.c".into();
+        let failure = composer().compose(&record(job.to_string())).unwrap_err();
+        assert_eq!((failure.stage, failure.cause), (Stage::Render, cause), "{field}");
+        assert!(
+            failure.reason.starts_with(field) && failure.reason.contains("SMTPUTF8"),
+            "{}",
+            failure.reason
+        );
+    }
+    assert!(MailComposer::new("åda@b.c", LIMIT).is_err_and(|e| e.contains("SMTPUTF8")));
+    assert!(MailComposer::new("nobody", LIMIT).is_err_and(|e| e.starts_with("smtp.from")));
+}
+
+#[test]
+fn a_finished_e_mail_over_the_limit_is_too_large() {
+    // Small as a record; base64 makes the e-mail a third larger.
+    let record = record(json!({"to": "a@b.c", "text": "日本".repeat(300)}).to_string());
+    let size = record.size();
+    let composer = |limit| MailComposer::new("f@b.c", limit).unwrap();
+    let failure = composer(size).compose(&record).unwrap_err();
+    assert_eq!(
+        (failure.stage, failure.cause, failure.spends_attempt),
+        (Stage::Render, Cause::TooLarge, false)
+    );
+    let failure = composer(size - 1).compose(&record).unwrap_err();
+    assert_eq!((failure.stage, failure.cause), (Stage::Decode, Cause::TooLarge));
+    let fits = composer(LIMIT).compose(&record).unwrap().data.len();
+    assert_eq!(composer(fits).compose(&record).unwrap().data.len(), fits);
+}
+
+#[test]
+fn hard_bodies_arrive_intact() {
+    let long_line = "x".repeat(1 << 20);
+    let bodies = [
+        "",
+        "plain",
+        ".\r\n",
+        "a\r\n.\r\nMAIL FROM:<x@y.z>\r\n",
+        "..\n.\n",
+        "From the start\n",
+        "trailing space \nand tab\t\nend ",
+        "=3D =C3=BC = and =\n",
+        "NUL \0 and \u{7f} and \u{1b}[31m",
+        "\u{2028}\u{85}\u{feff}",
+        "Žluťoučký kůň\n\n\n",
+        "\n\n",
+        "--boundary\n--boundary--\n",
+        &long_line,
+    ];
+    for body in bodies {
+        let canonical = body.replace("\r\n", "\n").replace('\n', "\r\n");
+        let email = compose(&json!({"to": "a@b.c", "text": body, "html": body}));
+        let message = parsed(&email);
+        assert_eq!(content(&message, "plain").unwrap(), canonical, "{body:.40?}");
+        assert_eq!(content(&message, "html").unwrap(), canonical, "{body:.40?}");
+        for subtype in ["plain", "html"] {
+            let field = if subtype == "plain" { "text" } else { "html" };
+            let email = compose(&json!({"to": "a@b.c", field: body}));
+            let alone = content(&parsed(&email), subtype).unwrap();
+            assert!(alone == canonical || alone == format!("{canonical}\r\n"), "{body:.40?}");
+            assert!(!canonical.ends_with("\r\n") || alone == canonical, "no line too many: {body:.40?}");
+        }
+    }
+}
+
+#[test]
+fn the_last_look_finds_what_must_not_go_out() {
+    let long = [&[b'a'; 999][..], b"\r\n"].concat();
+    let longest = [&[b'a'; 998][..], b"\r\n"].concat();
+    let cases: [(&[u8], bool); 10] = [
+        (b"a: b\r\n\r\nc\r\n", true),
+        (&longest, true),
+        (&long, false),
+        (b"", false),
+        (b"a", false),
+        (b"a\n", false),
+        (b"a\rb\r\n", false),
+        (b"a\r\r\n", false),
+        (b"a\0\r\n", false),
+        ("é\r\n".as_bytes(), false),
+    ];
+    for (data, is_fit) in cases {
+        assert_eq!(flaw(data).is_none(), is_fit, "{data:.20?}");
+    }
+}
+
+fn a_name() -> impl Strategy<Value = String> {
+    // Inner white space as given; none around it, which is not part of a name.
+    "[!-~é\u{3a9}\u{1f600}]([ -~é\u{3a9}\u{1f600}]{0,90}[!-~é\u{1f600}])?"
+}
+
+fn an_address() -> impl Strategy<Value = String> {
+    "[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}(\\.[A-Z0-9]{1,5}){0,3}@[a-z]{1,20}(\\.[a-z0-9]{1,20}){0,3}"
+}
+
+proptest! {
+    #[test]
+    fn any_job_comes_out_as_it_went_in(
+        to in prop::collection::vec((prop::option::of(a_name()), an_address()), 1..8),
+        cc in prop::collection::vec((prop::option::of(a_name()), an_address()), 0..3),
+        subject in prop::option::of("[ -~é\u{3a9}\u{1f600}]{1,200}"),
+        text in prop::option::of("[ -~\t\n\u{0}\u{1b}é\u{3a9}\u{2028}.]{0,300}"),
+        html in "[ -~\t\né<>=.]{0,200}",
+    ) {
+        let given = |(name, email): &(Option<String>, String)| json!({"name": name, "email": email});
+        let job = json!({
+            "to": to.iter().map(given).collect::<Vec<_>>(), "cc": cc.iter().map(given).collect::<Vec<_>>(),
+            "subject": subject, "text": text, "html": html,
+        });
+        let email = compose(&job);
+        let message = parsed(&email);
+        let mut seen = Vec::new();
+        let mut once = |list: &[(Option<String>, String)]| {
+            let mut kept = list.to_vec();
+            kept.retain(|(_, address)| !seen.contains(address) && { seen.push(address.clone()); true });
+            kept
+        };
+        let (to, cc) = (once(&to), once(&cc));
+        prop_assert_eq!(mailboxes(message.to()), to);
+        prop_assert_eq!(mailboxes(message.cc()), cc);
+        prop_assert_eq!(&email.recipients, &seen);
+        prop_assert_eq!(message.subject().map(str::to_owned), subject);
+        let mut names = vec!["Date", "Message-ID", "From", "To"];
+        names.extend((!email.recipients.is_empty() && message.cc().is_some()).then_some("Cc"));
+        names.extend(message.subject().map(|_| "Subject"));
+        names.extend(["Auto-Submitted", "MIME-Version", "Content-Type"]);
+        names.extend(text.is_none().then_some("Content-Transfer-Encoding"));
+        prop_assert_eq!(header_names(&email), names);
+        let html = html.replace('\n', "\r\n");
+        let parsed_html = content(&message, "html").unwrap();
+        match text {
+            Some(text) => {
+                prop_assert_eq!(content(&message, "plain").unwrap(), text.replace('\n', "\r\n"));
+                prop_assert_eq!(parsed_html, html);
+            }
+            None => {
+                let with_end = format!("{html}\r\n");
+                prop_assert!(parsed_html == html || parsed_html == with_end, "{:?}", parsed_html);
+            }
+        }
+    }
+}

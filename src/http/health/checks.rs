@@ -1,0 +1,231 @@
+//! The checks behind the health answers: a part's state in, its verdict with words and an action out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use mailroom_actors::messages::{
+    ActorState, ActorStatus, DeadLettersStatus, KafkaStatus, MailerState, PoolStatus, RelayStatus, Status,
+};
+
+use super::{ACTOR_SILENCE, DEAD_LETTERS_FAILING, KAFKA_QUIET, KAFKA_SILENCE};
+use super::{ActorCheck, CheckStatus, Entry, PartCheck};
+use crate::mask::mask_text;
+
+/// All checks of one moment.
+pub(super) struct Checks {
+    parts: Vec<(&'static str, PartCheck)>,
+    actors: Vec<(&'static str, ActorCheck)>,
+}
+
+impl Checks {
+    pub(super) fn of(status: &Status) -> Checks {
+        let parts = vec![
+            ("kafka", kafka(&status.kafka)),
+            ("smtp", relay(&status.relay)),
+            ("dlq", dead_letters(&status.dead_letters)),
+            ("pool", pool(&status.pool)),
+            ("consumer", consumer(&status.kafka, status.stopping)),
+        ];
+        let actors = status.actors.iter().map(|one| (one.name, actor(one, status.stopping))).collect();
+        Checks { parts, actors }
+    }
+
+    /// What is left to say when the supervisor does not answer.
+    pub(super) fn unknown() -> Checks {
+        let unknown = || warn("not known: the supervisor does not answer", "see actor:supervisor");
+        let parts = ["kafka", "smtp", "dlq", "pool", "consumer"].map(|name| (name, unknown()));
+        Checks { parts: parts.into(), actors: vec![("supervisor", silent_supervisor())] }
+    }
+
+    /// Problem and action of each actor that fails.
+    pub(super) fn failing_actors(&self) -> impl Iterator<Item = (String, String)> {
+        let failing = self.actors.iter().filter(|(_, check)| check.status == CheckStatus::Fail);
+        failing.map(|(name, check)| (check.problem(name), check.action.clone().unwrap_or_default()))
+    }
+
+    /// Problem and action of each other part that fails.
+    pub(super) fn failing_parts(&self) -> impl Iterator<Item = (String, String)> {
+        let failing = self.parts.iter().filter(|(_, check)| check.status == CheckStatus::Fail);
+        failing.map(|(name, check)| {
+            (format!("{name}: {}", check.output), check.action.clone().unwrap_or_default())
+        })
+    }
+
+    pub(super) fn worst(&self) -> CheckStatus {
+        let parts = self.parts.iter().map(|(_, check)| check.status);
+        let actors = self.actors.iter().map(|(_, check)| check.status);
+        parts.chain(actors).max().unwrap_or(CheckStatus::Pass)
+    }
+
+    pub(super) fn into_map(self) -> BTreeMap<String, [Entry; 1]> {
+        let parts = self.parts.into_iter().map(|(name, check)| (name.to_owned(), [Entry::Part(check)]));
+        let actors =
+            self.actors.into_iter().map(|(name, check)| (format!("actor:{name}"), [Entry::Actor(check)]));
+        parts.chain(actors).collect()
+    }
+}
+
+impl ActorCheck {
+    /// What is wrong with the actor of this name, in words.
+    pub(super) fn problem(&self, name: &str) -> String {
+        match (self.state, &self.last_error) {
+            ("stopped", Some(error)) => format!("actor {name} has stopped: {error}"),
+            ("stopped", None) => format!("actor {name} has stopped"),
+            (_, Some(error)) => format!("actor {name} does not answer: {error}"),
+            (_, None) => format!("actor {name} does not answer"),
+        }
+    }
+}
+
+/// The supervisor's entry when it does not answer: it runs, for all that is known.
+pub(super) fn silent_supervisor() -> ActorCheck {
+    ActorCheck {
+        status: CheckStatus::Fail,
+        state: ActorState::Running.as_str(),
+        restarts: 0,
+        last_error: Some("no answer in time".into()),
+        action: Some(RESTART.into()),
+    }
+}
+
+const RESTART: &str = "restart the worker; its last log lines say what went wrong, please report them";
+
+fn kafka(kafka: &KafkaStatus) -> PartCheck {
+    const ACTION: &str = "see that the brokers run, that kafka.brokers names them, and that kafka.properties \
+                          holds the security settings they ask for";
+    let because = because(&kafka.last_error);
+    match kafka.silent_for {
+        None => fail(format!("no broker has answered yet{because}"), ACTION),
+        Some(silent) if silent >= KAFKA_SILENCE => {
+            fail(format!("no broker has answered for {}{because}", seconds(silent)), ACTION)
+        }
+        Some(silent) if silent >= KAFKA_QUIET => {
+            warn(format!("no broker has answered for {}{because}", seconds(silent)), ACTION)
+        }
+        Some(silent) => pass(format!("a broker answered {} ago", seconds(silent))),
+    }
+}
+
+fn consumer(kafka: &KafkaStatus, stopping: bool) -> PartCheck {
+    if stopping {
+        fail(
+            "the worker is stopping",
+            "nothing: it finishes what is in hand and ends; start it again if it is wanted",
+        )
+    } else if !kafka.joined {
+        fail(
+            format!("not in the consumer group{}", because(&kafka.last_error)),
+            "wait for the group to rebalance; when it stays so, see that kafka.group may be joined \
+             (rights), and kafka.topic exists",
+        )
+    } else if kafka.partitions == 0 {
+        warn(
+            "in the consumer group, without a partition",
+            "run fewer replicas than kafka.topic has partitions, or give the topic more; as a spare this \
+             worker is fine",
+        )
+    } else {
+        pass(format!("in the consumer group, with {}", count(kafka.partitions, "partition")))
+    }
+}
+
+fn relay(relay: &RelayStatus) -> PartCheck {
+    let last = match relay.last_success {
+        Some(at) => {
+            let at = DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Secs, true);
+            format!("last e-mail taken at {at}")
+        }
+        None => "no e-mail taken yet".to_owned(),
+    };
+    if relay.failures_in_a_row == 0 {
+        return pass(last);
+    }
+    let failures = count(relay.failures_in_a_row, "attempt");
+    warn(
+        format!("the last {failures} failed at the relay{}; {last}", because(&relay.last_error)),
+        "see that the relay runs and takes this worker's mail: smtp.host, smtp.port, smtp.security, \
+         smtp.username; what it says is in the output",
+    )
+}
+
+fn dead_letters(letters: &DeadLettersStatus) -> PartCheck {
+    const ACTION: &str = "see that kafka.dlq_topic exists, has a leader, and may be written to (rights, \
+                          quota, record size); the letters are kept and tried again until then";
+    let waiting = count(letters.under_way, "dead letter");
+    match letters.failing_for {
+        None => pass(format!("{waiting} under way")),
+        Some(failing) => {
+            let output = format!(
+                "nothing could be published for {}; {waiting} waiting{}",
+                seconds(failing),
+                because(&letters.last_error)
+            );
+            if failing >= DEAD_LETTERS_FAILING { fail(output, ACTION) } else { warn(output, ACTION) }
+        }
+    }
+}
+
+fn pool(pool: &PoolStatus) -> PartCheck {
+    let output =
+        format!("{}, {} busy, {} allowed to work", count(pool.size, "mailer"), pool.busy, pool.allowed);
+    let restarting = pool.mailers.iter().filter(|mailer| mailer.state == MailerState::Restarting).count();
+    if restarting > 0 {
+        warn(
+            format!("{output}, {restarting} restarting"),
+            "nothing now: they come back by themselves; please report the panic that the log shows",
+        )
+    } else if pool.allowed < pool.size {
+        warn(output, "the relay asked for less, or failed: see smtp; the pool returns to its size by itself")
+    } else {
+        pass(output)
+    }
+}
+
+fn actor(actor: &ActorStatus, stopping: bool) -> ActorCheck {
+    let silent = actor.silent_for > ACTOR_SILENCE;
+    let (status, action) = match actor.state {
+        ActorState::Stopped if stopping => (CheckStatus::Pass, None),
+        ActorState::Stopped => (CheckStatus::Fail, Some(RESTART)),
+        ActorState::Running | ActorState::Restarting if silent => (CheckStatus::Fail, Some(RESTART)),
+        ActorState::Restarting => (
+            CheckStatus::Warn,
+            Some("nothing now: it comes back by itself; please report the panic that the log shows"),
+        ),
+        ActorState::Running => (CheckStatus::Pass, None),
+    };
+    ActorCheck {
+        status,
+        state: actor.state.as_str(),
+        restarts: actor.restarts,
+        last_error: actor.last_error.as_deref().map(|error| mask_text(error).into_owned()),
+        action: action.map(str::to_owned),
+    }
+}
+
+fn pass(output: impl Into<String>) -> PartCheck {
+    PartCheck { status: CheckStatus::Pass, output: output.into(), action: None }
+}
+
+fn warn(output: impl Into<String>, action: &str) -> PartCheck {
+    PartCheck { status: CheckStatus::Warn, output: output.into(), action: Some(action.into()) }
+}
+
+fn fail(output: impl Into<String>, action: &str) -> PartCheck {
+    PartCheck { status: CheckStatus::Fail, output: output.into(), action: Some(action.into()) }
+}
+
+/// `: Connection refused`, addresses masked; empty without an error.
+fn because(error: &Option<String>) -> String {
+    error.as_deref().map(|error| format!(": {}", mask_text(error))).unwrap_or_default()
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs())
+}
+
+/// `1 mailer`, `2 mailers`.
+fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

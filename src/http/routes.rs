@@ -1,0 +1,152 @@
+//! Every request's way: path and method, token, size, body, and then the answer (contract, section 5).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::doors::{Doors, ask};
+use super::errors::Refusal;
+use super::lifetime::Lifetime;
+use super::server::Limits;
+use super::{body, health, metrics, pool, token};
+use crate::config::Secret;
+
+/// What every request may use.
+pub(super) struct Shared {
+    pub(super) doors: Arc<dyn Doors>,
+    pub(super) admin_token: Option<Secret>,
+    pub(super) limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Metrics,
+    Live,
+    Ready,
+    Health,
+    Pool,
+    ResizePool,
+}
+
+impl Endpoint {
+    /// The endpoint of this path and method; 404 for another path, 405 with `Allow` for another method.
+    fn of(path: &str, method: &Method) -> Result<Endpoint, Refusal> {
+        let (read, change) = match path {
+            "/metrics" => (Endpoint::Metrics, None),
+            "/health/live" => (Endpoint::Live, None),
+            "/health/ready" => (Endpoint::Ready, None),
+            "/health" => (Endpoint::Health, None),
+            "/pool" => (Endpoint::Pool, Some(Endpoint::ResizePool)),
+            _ => {
+                return Err(Refusal::new(
+                    StatusCode::NOT_FOUND,
+                    "there is nothing at this path",
+                    "there are /metrics, /health, /health/live, /health/ready and /pool",
+                ));
+            }
+        };
+        let allowed = if change.is_some() { "GET, HEAD, PUT" } else { "GET, HEAD" };
+        match (method, change) {
+            (&Method::GET | &Method::HEAD, _) => Ok(read),
+            (&Method::PUT, Some(change)) => Ok(change),
+            _ => Err(Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not take this method",
+                format!("use one of: {allowed}"),
+            )
+            .with_header(ALLOW, allowed)),
+        }
+    }
+}
+
+/// The handler of all requests.
+pub(super) async fn answer(
+    request: HttpRequest,
+    mut payload: Payload,
+    shared: Data<Shared>,
+) -> HttpResponse<AnswerBody> {
+    let mut response = match respond(&request, &mut payload, &shared).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.map_body(|_, text| AnswerBody { text, _request: payload })
+}
+
+async fn respond(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    shared: &Shared,
+) -> Result<HttpResponse, Refusal> {
+    let Shared { doors, admin_token, limits } = shared;
+    let doors = doors.as_ref();
+    let endpoint = Endpoint::of(request.path(), request.method())?;
+    if endpoint == Endpoint::ResizePool {
+        token::check(request, admin_token.as_ref()).await?;
+    }
+    body::check_announced_size(request, limits.body_bytes)?;
+    match endpoint {
+        Endpoint::Metrics => metrics::answer(doors, limits.answer).await,
+        Endpoint::Live => Ok(match ask(limits.answer, doors.status()).await {
+            Some(status) => verdict(&health::live(&status)),
+            None => verdict(&health::Verdict::no_answer()),
+        }),
+        Endpoint::Ready => Ok(match ask(limits.answer, doors.status()).await {
+            Some(status) => verdict(&health::ready(&status)),
+            None => verdict(&health::Verdict::no_answer()),
+        }),
+        Endpoint::Health => {
+            let status = ask(limits.answer, doors.status()).await;
+            let report = health::report(status.as_ref(), env!("CARGO_PKG_VERSION"));
+            Ok(health_json(report.passes(), &report))
+        }
+        Endpoint::Pool => pool::show(doors, limits.answer).await,
+        Endpoint::ResizePool => {
+            let accepted_at =
+                request.conn_data::<Lifetime>().map_or_else(Instant::now, Lifetime::accepted_at);
+            let body = body::read(payload, limits.body_bytes, accepted_at + limits.arrival).await?;
+            pool::resize(doors, limits.answer, &body).await
+        }
+    }
+}
+
+fn verdict(verdict: &health::Verdict) -> HttpResponse {
+    health_json(verdict.passes(), verdict)
+}
+
+fn health_json(passes: bool, body: &impl serde::Serialize) -> HttpResponse {
+    let status = if passes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    HttpResponse::build(status).insert_header(("Content-Type", "application/health+json")).json(body)
+}
+
+/// An answer that keeps what is unread of its request until it is sent.
+///
+/// actix-web drains a dropped chunked body for as long as the client sends one. With the body still held it
+/// closes instead: answer, then a few seconds in which what comes is thrown away (a close at once would be a
+/// reset, and could cost the client the answer), then the end.
+pub(super) struct AnswerBody {
+    text: BoxBody,
+    _request: Payload,
+}
+
+impl MessageBody for AnswerBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.text.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.text).poll_next(context)
+    }
+}

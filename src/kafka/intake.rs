@@ -1,0 +1,348 @@
+//! The one thread that polls: records and rebalances out to the actors, commits back to the brokers.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_channel::Sender;
+use mailroom_actors::credits::Credits;
+use mailroom_actors::ports::{AssignedPartition, OffsetLogEvent};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::bell::Bell;
+use super::commands::{Command, KafkaOffsetLog};
+use super::commits::{Commits, LastCommit};
+use super::context::{GroupConsumer, GroupContext, GroupEvent, let_go, take_over};
+use super::partitions::Partitions;
+use super::problem::StartProblem;
+use super::pulse::Pulse;
+use super::rebalance::Rebalance;
+use super::watermarks::{self, Watched};
+use super::{properties, record};
+use crate::config;
+
+/// The thread looks around at least this often, rung or not.
+const LONGEST_REST: Duration = Duration::from_millis(50);
+/// How long leaving waits for the answer to its commit: brokers may be away.
+const LEAVE_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long leaving waits for librdkafka to say good-bye and end its threads.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(900);
+const BETWEEN_RESETS: Duration = Duration::from_secs(1);
+/// Events of the main queue served in one turn, at most.
+const EVENTS_A_TURN: usize = 100;
+
+/// Joins the group and begins to read; returns at once, brokers or not.
+///
+/// Events come in order by `events`; records only while `credits` are open. At a revoke the actors have
+/// `drain_timeout` to answer. Three threads are started; all end by [`KafkaOffsetLog`]'s `leave`.
+///
+/// # Errors
+/// `Misconfigured`, when librdkafka does not take the properties. That no broker answers is no error, but
+/// an event.
+pub fn start(
+    config: &config::Kafka,
+    drain_timeout: Duration,
+    credits: Arc<Credits>,
+    events: Sender<OffsetLogEvent>,
+) -> Result<KafkaOffsetLog, StartProblem> {
+    properties::check(config)?;
+    let bell = Arc::new(Bell::default());
+    let mut consumer: GroupConsumer = properties::consumer(config)
+        .create_with_context(GroupContext::new())
+        .map_err(|e| StartProblem::from_creation(&e))?;
+    let main_queue_bell = Arc::clone(&bell);
+    consumer.set_nonempty_callback(move || main_queue_bell.ring());
+    consumer
+        .subscribe(&[&config.topic])
+        .map_err(|e| StartProblem::Misconfigured(format!("kafka.topic {}: {e}", config.topic)))?;
+
+    let pulse = Arc::new(Pulse::new(events.clone()));
+    let watched = watermarks::start(config, Arc::clone(&pulse), events.clone())?;
+    let (sender, commands) = mpsc::channel();
+    let consumer = Arc::new(consumer);
+    let topic: Arc<str> = config.topic.as_str().into();
+    let intake = Intake {
+        member: Member {
+            commits: Commits::start(Arc::clone(&consumer), Arc::clone(&topic), Arc::clone(&bell))?,
+            consumer,
+            topic,
+            events: events.clone(),
+            pulse,
+            partitions: Partitions::new(Arc::clone(&bell)),
+            watched,
+        },
+        rebalance: Rebalance::new(drain_timeout, Waker::from(Arc::clone(&bell))),
+        credits,
+        commands,
+        bell: Arc::clone(&bell),
+        reads: true,
+        leaving: None,
+        fatal: false,
+        resets: HashMap::new(),
+    };
+    let run = move || {
+        if catch_unwind(AssertUnwindSafe(|| intake.run())).is_err() {
+            // The process ends by this; when nobody listens it is ending already.
+            let _ = events.send_blocking(OffsetLogEvent::Fatal("the poll thread panicked".into()));
+        }
+    };
+    thread::Builder::new()
+        .name("kafka-poll".into())
+        .spawn(run)
+        .map_err(|e| StartProblem::Away(format!("no thread for the consumer: {e}")))?;
+    Ok(KafkaOffsetLog::new(sender, bell))
+}
+
+/// What all parts of the poll thread work on.
+pub(super) struct Member {
+    pub consumer: Arc<GroupConsumer>,
+    pub topic: Arc<str>,
+    pub pulse: Arc<Pulse>,
+    pub partitions: Partitions,
+    pub commits: Commits,
+    pub watched: Watched,
+    events: Sender<OffsetLogEvent>,
+}
+
+impl Member {
+    /// To the actors, in order. Credits bound how much can be on its way.
+    pub fn tell(&self, event: OffsetLogEvent) {
+        // Nobody listens any more: the thread finds that out at its next turn, and leaves.
+        let _ = self.events.send_blocking(event);
+    }
+}
+
+struct Intake {
+    member: Member,
+    rebalance: Rebalance,
+    credits: Arc<Credits>,
+    commands: Receiver<Command>,
+    bell: Arc<Bell>,
+    reads: bool,
+    leaving: Option<LastCommit>,
+    fatal: bool,
+    /// Partitions whose offset was out of range, and when each may begin anew.
+    resets: HashMap<i32, (Instant, bool)>,
+}
+
+impl Intake {
+    fn run(mut self) {
+        self.bell.listen_here();
+        let result = loop {
+            self.serve_main_queue();
+            self.serve_group();
+            self.obey();
+            let Member { commits, partitions, .. } = &mut self.member;
+            if let Some(answer) = commits.send_waiting(|number| partitions.holds(number)) {
+                self.member.tell(OffsetLogEvent::Committed(answer));
+            }
+            if self.member.events.is_closed() {
+                break Err("nobody listens".to_owned());
+            }
+            let mut more = false;
+            if let Some(last) = &mut self.leaving {
+                if self.rebalance.wind_up(&mut self.member) {
+                    let Member { commits, consumer, .. } = &mut self.member;
+                    if let Some(result) = last.advance(commits, consumer) {
+                        break result;
+                    }
+                }
+            } else {
+                self.rebalance.advance(&mut self.member);
+                self.begin_anew();
+                more = self.reads && self.read();
+            }
+            if !more {
+                thread::park_timeout(LONGEST_REST);
+            }
+        };
+        self.close(result);
+    }
+
+    /// Errors and callbacks. The records of a partition don't come this way once it is split off; should
+    /// one do, it is not lost.
+    fn serve_main_queue(&mut self) {
+        for _ in 0..EVENTS_A_TURN {
+            let callbacks = self.member.consumer.context().callbacks();
+            let consumer = Arc::clone(&self.member.consumer);
+            match consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    let record = record::copy(&message, &self.member.topic);
+                    if self.member.partitions.holds(record.partition) {
+                        self.credits.admit(record.size());
+                        self.member.tell(OffsetLogEvent::Records(vec![record]));
+                    }
+                }
+                Some(Err(error)) => self.report(&error),
+                None if self.member.consumer.context().callbacks() == callbacks => return,
+                None => {}
+            }
+        }
+    }
+
+    fn serve_group(&mut self) {
+        let consumer = Arc::clone(&self.member.consumer);
+        while let Some(event) = consumer.context().next_event() {
+            match event {
+                GroupEvent::Committed(answer) => {
+                    if answer.is_ok() {
+                        self.member.pulse.answered();
+                    }
+                    if let Some(answer) = self.member.commits.answered(answer) {
+                        self.member.tell(OffsetLogEvent::Committed(answer));
+                    }
+                }
+                rebalance => self.rebalance.push(rebalance),
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Commit(offsets)) => self.member.commits.ask(offsets),
+                Ok(Command::StopReading) => self.reads = false,
+                Ok(Command::Leave(mut last)) => {
+                    last.retain(|o| self.member.partitions.holds(o.partition));
+                    let deadline = Instant::now() + LEAVE_COMMIT_TIMEOUT;
+                    self.leaving = Some(LastCommit::new(last, deadline));
+                }
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    // Dropped without a word: nothing may be committed.
+                    if self.leaving.is_none() {
+                        self.leaving = Some(LastCommit::new(Vec::new(), Instant::now()));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One turn over the partitions. True when another would bring more at once.
+    fn read(&mut self) -> bool {
+        let turn = self.member.partitions.read(&self.credits, &self.member.topic);
+        if !turn.batches.is_empty() {
+            self.member.pulse.answered();
+        }
+        for batch in turn.batches {
+            self.member.tell(OffsetLogEvent::Records(batch));
+        }
+        for (partition, offset, error) in turn.errors {
+            match error.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::AutoOffsetReset
+                    | RDKafkaErrorCode::OffsetOutOfRange
+                    | RDKafkaErrorCode::LogTruncation,
+                ) => self.out_of_range(partition, offset),
+                _ => self.report(&error),
+            }
+        }
+        if !turn.more {
+            for event in self.member.partitions.positions(&self.member.consumer) {
+                self.member.tell(event);
+            }
+        }
+        turn.more
+    }
+
+    /// The offset that is due is not in the log: records were deleted before they were read, or the topic
+    /// was made anew. Read on from the earliest that there is, and say so.
+    fn out_of_range(&mut self, partition: i32, offset: i64) {
+        let reason = self.member.consumer.context().take_error().map(|(_, text)| text).unwrap_or_default();
+        let known = self.member.watched.last(partition);
+        tracing::error!(
+            partition,
+            due = offset,
+            low = known.map(|w| w.0),
+            high = known.map(|w| w.1),
+            reason,
+            "offset out of range: records are gone; reading on from the earliest"
+        );
+        let now = Instant::now();
+        let due = self.resets.get(&partition).map_or(now, |(last, _)| now.max(*last + BETWEEN_RESETS));
+        self.resets.insert(partition, (due, true));
+    }
+
+    /// Partitions out of range begin anew: for the actors they are lost and assigned again, since nothing
+    /// they know of the old offsets holds.
+    fn begin_anew(&mut self) {
+        let now = Instant::now();
+        for (partition, (at, due)) in &mut self.resets {
+            if !*due || now < *at {
+                continue;
+            }
+            (*at, *due) = (now, false);
+            let member = &mut self.member;
+            if !member.partitions.holds(*partition) {
+                continue;
+            }
+            let mut list = TopicPartitionList::new();
+            if list.add_partition_offset(&member.topic, *partition, Offset::Beginning).is_err() {
+                continue;
+            }
+            member.tell(OffsetLogEvent::Lost(vec![*partition]));
+            member.partitions.restart(*partition);
+            let anew = AssignedPartition { partition: *partition, committed: None, metadata: String::new() };
+            member.tell(OffsetLogEvent::Assigned(vec![anew]));
+            let_go(&member.consumer, &list);
+            take_over(&member.consumer, &list);
+        }
+    }
+
+    fn report(&mut self, error: &KafkaError) {
+        let reason = self.member.consumer.context().take_error().map(|(_, text)| text);
+        let text = reason.unwrap_or_else(|| error.to_string());
+        match error {
+            KafkaError::MessageConsumptionFatal(_) if self.fatal => {}
+            KafkaError::MessageConsumptionFatal(_) => {
+                self.fatal = true;
+                self.reads = false;
+                let text = self.member.consumer.client().fatal_error().map_or(text, |(_, text)| text);
+                tracing::error!(reason = text, "the consumer can't go on");
+                self.member.tell(OffsetLogEvent::Fatal(text));
+            }
+            // Of a single broker: others may answer, and where none does librdkafka says that too.
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::PartitionEOF,
+            ) => {}
+            _ => self.member.pulse.silent(text),
+        }
+    }
+
+    /// Leaves the group and ends. librdkafka may take its time where brokers are away: what is left of it
+    /// then ends by itself, or with the process.
+    fn close(mut self, result: Result<(), String>) {
+        self.member.consumer.context().close();
+        self.rebalance.cut_short(&mut self.member);
+        self.member.partitions.clear();
+        let Member { consumer, commits, watched, events, .. } = self.member;
+        let (gone, closed) = mpsc::channel::<()>();
+        let closing = thread::Builder::new().name("kafka-close".into()).spawn(move || {
+            let watching = watched.stop();
+            // It holds the consumer as long as a commit is unanswered.
+            if commits.stop().join().is_err() {
+                tracing::error!("the commit thread panicked");
+            }
+            drop(consumer);
+            if watching.join().is_err() {
+                tracing::error!("the watermark thread panicked");
+            }
+            drop(gone);
+        });
+        if closing.is_ok() && closed.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::debug!("the consumer is still closing");
+        }
+        // Nobody may be left to hear it.
+        let _ = events.send_blocking(OffsetLogEvent::Left(result));
+    }
+}

@@ -1,0 +1,35 @@
+//! How the worker meets Kafka: the consumer group, the dead letter topic, and what must exist at the start.
+//!
+//! Reading order: [`properties`] (what librdkafka is told), [`topics`] and [`rights`] (before anything is
+//! joined), [`intake`] (the one thread that polls, with `commands`, `context`, `partitions`, `rebalance`
+//! and `commits` as its parts), [`watermarks`], [`dead_letters`], [`send`].
+
+mod bell;
+mod client_log;
+mod commands;
+mod commits;
+mod context;
+pub mod dead_letters;
+pub mod intake;
+pub mod late;
+pub mod letter;
+mod partitions;
+pub mod problem;
+pub mod properties;
+mod pulse;
+mod rebalance;
+mod record;
+pub mod rights;
+pub mod send;
+pub mod topics;
+pub mod watermarks;
+
+#[cfg(test)]
+mod tests;
+
+pub use commands::KafkaOffsetLog;
+pub use dead_letters::KafkaDeadLetters;
+pub use intake::start;
+pub use late::LateOffsetLog;
+pub use letter::EncodedLetter;
+pub use problem::StartProblem;

@@ -1,0 +1,175 @@
+//! The assigned partitions, each with a queue of its own, read in turn and only while there is room.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mailroom_actors::credits::Credits;
+use mailroom_actors::domain::job::Record;
+use mailroom_actors::ports::OffsetLogEvent;
+use rdkafka::Offset;
+use rdkafka::consumer::Consumer;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::KafkaError;
+
+use super::bell::Bell;
+use super::context::{GroupConsumer, GroupContext};
+use super::record;
+
+/// Records of one partition in one turn: small, so that a full partition does not keep the others waiting.
+const RECORDS_A_TURN: usize = 64;
+/// `position()` asks librdkafka's main thread: cheap, but not for every batch.
+const BETWEEN_POSITIONS: Duration = Duration::from_millis(100);
+/// Asked also when no queue has said anything, in case a wake-up was missed.
+const BETWEEN_IDLE_POSITIONS: Duration = Duration::from_secs(1);
+
+struct Partition {
+    number: i32,
+    queue: PartitionQueue<GroupContext>,
+    /// Everything below it has been handed over.
+    seen: i64,
+    /// False while it is being given up.
+    reads: bool,
+}
+
+/// What one turn brought.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub batches: Vec<Vec<Record>>,
+    /// Errors, each with the partition whose queue brought it and the offset that was due.
+    pub errors: Vec<(i32, i64, KafkaError)>,
+    /// Another turn would bring more at once.
+    pub more: bool,
+}
+
+pub(super) struct Partitions {
+    bell: Arc<Bell>,
+    list: Vec<Partition>,
+    /// Where the next turn begins.
+    first: usize,
+    /// A queue has brought something since the positions were last looked at.
+    stirred: Arc<AtomicBool>,
+    positions_at: Instant,
+}
+
+impl Partitions {
+    pub fn new(bell: Arc<Bell>) -> Partitions {
+        Partitions { bell, list: Vec::new(), first: 0, stirred: Arc::default(), positions_at: Instant::now() }
+    }
+
+    /// Splits the partition's messages off the main queue. To be called before it is assigned. `seen` is
+    /// the committed offset, or less than 0.
+    pub fn add(&mut self, consumer: &Arc<GroupConsumer>, topic: &str, number: i32, seen: i64) {
+        self.remove(number);
+        let Some(mut queue) = consumer.split_partition_queue(topic, number) else {
+            tracing::error!(
+                partition = number,
+                "the partition has no queue of its own: it is read unbounded"
+            );
+            return;
+        };
+        let (bell, stirred) = (Arc::clone(&self.bell), Arc::clone(&self.stirred));
+        queue.set_nonempty_callback(move || {
+            stirred.store(true, Ordering::Release);
+            bell.ring();
+        });
+        self.list.push(Partition { number, queue, seen, reads: true });
+    }
+
+    /// Drops the partition's queue.
+    pub fn remove(&mut self, number: i32) {
+        self.list.retain(|p| p.number != number);
+    }
+
+    /// Drops all queues: they hold the consumer.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    pub fn holds(&self, number: i32) -> bool {
+        self.list.iter().any(|p| p.number == number)
+    }
+
+    /// Reads no more of it, but keeps it.
+    pub fn stop(&mut self, number: i32) {
+        for partition in self.list.iter_mut().filter(|p| p.number == number) {
+            partition.reads = false;
+        }
+    }
+
+    /// It begins anew: nothing of it has been seen.
+    pub fn restart(&mut self, number: i32) {
+        for partition in self.list.iter_mut().filter(|p| p.number == number) {
+            partition.seen = -1;
+        }
+    }
+
+    /// A few records of each partition, while `credits` last; each record read is admitted.
+    pub fn read(&mut self, credits: &Credits, topic: &Arc<str>) -> Turn {
+        let mut turn = Turn::default();
+        let count = self.list.len();
+        for step in 0..count {
+            let index = (self.first + step) % count;
+            let partition = &mut self.list[index];
+            if !partition.reads {
+                continue;
+            }
+            let mut batch = Vec::new();
+            let mut room = true;
+            while batch.len() < RECORDS_A_TURN {
+                room = credits.is_open();
+                if !room {
+                    break;
+                }
+                match partition.queue.poll(Duration::ZERO) {
+                    Some(Ok(message)) => {
+                        let record = record::copy(&message, topic);
+                        credits.admit(record.size());
+                        partition.seen = record.offset + 1;
+                        batch.push(record);
+                    }
+                    Some(Err(error)) => turn.errors.push((partition.number, partition.seen, error)),
+                    None => break,
+                }
+            }
+            turn.more |= batch.len() == RECORDS_A_TURN;
+            if !batch.is_empty() {
+                self.stirred.store(true, Ordering::Release);
+                turn.batches.push(batch);
+            }
+            if !room {
+                // The next turn begins where this one had to stop.
+                self.first = index;
+                turn.more = false;
+                return turn;
+            }
+        }
+        self.first = if count == 0 { 0 } else { (self.first + 1) % count };
+        turn
+    }
+
+    /// How far past the records handed over everything is seen: over transaction markers, which come as no
+    /// record. To be called after a turn, when all its records are handed over: librdkafka's position moves
+    /// with what was polled, a marker counts once the queue has been polled past it.
+    pub fn positions(&mut self, consumer: &GroupConsumer) -> Vec<OffsetLogEvent> {
+        let wait =
+            if self.stirred.load(Ordering::Acquire) { BETWEEN_POSITIONS } else { BETWEEN_IDLE_POSITIONS };
+        if self.list.is_empty() || self.positions_at.elapsed() < wait {
+            return Vec::new();
+        }
+        self.stirred.store(false, Ordering::Release);
+        self.positions_at = Instant::now();
+        let Ok(positions) = consumer.position() else { return Vec::new() };
+        let mut events = Vec::new();
+        for entry in positions.elements() {
+            let known = self.list.iter_mut().find(|p| p.number == entry.partition() && p.reads);
+            if let (Some(partition), Offset::Offset(next)) = (known, entry.offset())
+                && next > partition.seen
+            {
+                partition.seen = next;
+                events.push(OffsetLogEvent::SeenUpTo { partition: partition.number, next });
+            }
+        }
+        events
+    }
+}

@@ -1,0 +1,268 @@
+//! Partitions taken over and given up, step by step, while the poll thread goes on serving everything else.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use mailroom_actors::ports::{AssignedPartition, CommitOffset, OffsetLogEvent};
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+
+use super::commits::LastCommit;
+use super::context::{GroupEvent, let_go, take_over};
+use super::intake::Member;
+
+/// How long one question for the committed offsets may keep the poll thread.
+const COMMITTED_TIMEOUT: Duration = Duration::from_millis(500);
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+/// A last commit may take this much longer than the drain itself.
+const COMMIT_GRACE: Duration = Duration::from_secs(5);
+
+enum Step {
+    /// The committed offsets are asked for until they are known.
+    Assign {
+        list: TopicPartitionList,
+        not_before: Instant,
+    },
+    /// The actors finish what they have in hand.
+    Drain {
+        list: TopicPartitionList,
+        deadline: Instant,
+        reply: Reply,
+    },
+    Commit {
+        list: TopicPartitionList,
+        commit: LastCommit,
+    },
+}
+
+enum Reply {
+    Due { ask_at: Instant },
+    Asked(oneshot::Receiver<Vec<CommitOffset>>),
+}
+
+/// The rebalance under way, and those behind it.
+pub(super) struct Rebalance {
+    drain_timeout: Duration,
+    waker: Waker,
+    queue: VecDeque<GroupEvent>,
+    step: Option<Step>,
+}
+
+impl Rebalance {
+    pub fn new(drain_timeout: Duration, waker: Waker) -> Rebalance {
+        Rebalance { drain_timeout, waker, queue: VecDeque::new(), step: None }
+    }
+
+    /// An assign or a revoke, in order.
+    pub fn push(&mut self, event: GroupEvent) {
+        self.queue.push_back(event);
+    }
+
+    /// One look at what is under way.
+    pub fn advance(&mut self, member: &mut Member) {
+        let step = match self.step.take() {
+            Some(step) => step,
+            None => match self.queue.pop_front() {
+                Some(event) => match self.begin(event, member) {
+                    Some(step) => step,
+                    None => return,
+                },
+                None => return,
+            },
+        };
+        self.step = match step {
+            Step::Assign { list, not_before } => assign(list, not_before, member),
+            Step::Drain { list, deadline, reply } => self.drain(list, deadline, reply, member),
+            Step::Commit { list, mut commit } => {
+                match commit.advance(&mut member.commits, &member.consumer) {
+                    None => Some(Step::Commit { list, commit }),
+                    Some(taken) => {
+                        if let Err(reason) = taken {
+                            tracing::warn!(reason, "the last commit before a revoke was not taken");
+                        }
+                        give_up(&list, member);
+                        None
+                    }
+                }
+            }
+        };
+    }
+
+    /// While leaving nobody is asked any more. Goes on only with a commit whose offsets are known. True
+    /// when there is none.
+    pub fn wind_up(&mut self, member: &mut Member) -> bool {
+        if let Some(Step::Drain { reply: Reply::Asked(_), .. } | Step::Commit { .. }) = &self.step {
+            self.advance(member);
+        }
+        !matches!(self.step, Some(Step::Commit { .. }))
+    }
+
+    /// Answers librdkafka at once for all that is left, so that the close does not wait for it.
+    pub fn cut_short(&mut self, member: &mut Member) {
+        match self.step.take() {
+            Some(Step::Assign { list, .. }) => self.queue.push_front(GroupEvent::Assign(list)),
+            Some(Step::Drain { list, .. } | Step::Commit { list, .. }) => give_up(&list, member),
+            None => {}
+        }
+        for event in std::mem::take(&mut self.queue) {
+            match event {
+                GroupEvent::Assign(list) => {
+                    take_over(&member.consumer, &list);
+                }
+                GroupEvent::Revoke(list) => give_up(&list, member),
+                GroupEvent::Committed(_) => {}
+            }
+        }
+    }
+
+    fn begin(&self, event: GroupEvent, member: &mut Member) -> Option<Step> {
+        let now = Instant::now();
+        match event {
+            // Cooperative rebalances bring empty lists: nothing changes, but librdkafka waits for an answer.
+            GroupEvent::Assign(list) if list.count() == 0 => {
+                take_over(&member.consumer, &list);
+                member.pulse.answered();
+                None
+            }
+            GroupEvent::Assign(list) => Some(Step::Assign { list, not_before: now }),
+            GroupEvent::Revoke(list) if list.count() == 0 => {
+                let_go(&member.consumer, &list);
+                None
+            }
+            GroupEvent::Revoke(list) => {
+                for partition in numbers(&list) {
+                    member.partitions.stop(partition);
+                }
+                let deadline = now + self.drain_timeout;
+                Some(Step::Drain { list, deadline, reply: Reply::Due { ask_at: now } })
+            }
+            GroupEvent::Committed(_) => None,
+        }
+    }
+
+    fn drain(
+        &self,
+        list: TopicPartitionList,
+        deadline: Instant,
+        reply: Reply,
+        member: &mut Member,
+    ) -> Option<Step> {
+        let now = Instant::now();
+        if member.consumer.assignment_lost() {
+            member.tell(OffsetLogEvent::Lost(numbers(&list)));
+            give_up(&list, member);
+            return None;
+        }
+        let mut receiver = match reply {
+            Reply::Asked(receiver) => receiver,
+            Reply::Due { ask_at } if now < ask_at => {
+                return Some(Step::Drain { list, deadline, reply: Reply::Due { ask_at } });
+            }
+            Reply::Due { .. } => {
+                let (sender, receiver) = oneshot::channel();
+                member.tell(OffsetLogEvent::Revoking { partitions: numbers(&list), reply: sender });
+                receiver
+            }
+        };
+        match Pin::new(&mut receiver).poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(Ok(mut offsets)) => {
+                let partitions = numbers(&list);
+                offsets.retain(|o| partitions.contains(&o.partition));
+                let commit = LastCommit::new(offsets, deadline.max(now) + COMMIT_GRACE);
+                Some(Step::Commit { list, commit })
+            }
+            _ if now >= deadline => {
+                tracing::warn!(
+                    "the jobs of revoked partitions were not drained in time: nothing is committed"
+                );
+                give_up(&list, member);
+                None
+            }
+            Poll::Ready(Err(_)) => {
+                // Who was asked is gone; its successor is asked again.
+                Some(Step::Drain { list, deadline, reply: Reply::Due { ask_at: now + BETWEEN_TRIES } })
+            }
+            Poll::Pending => Some(Step::Drain { list, deadline, reply: Reply::Asked(receiver) }),
+        }
+    }
+}
+
+fn assign(list: TopicPartitionList, not_before: Instant, member: &mut Member) -> Option<Step> {
+    if Instant::now() < not_before {
+        return Some(Step::Assign { list, not_before });
+    }
+    let later = |list| Some(Step::Assign { list, not_before: Instant::now() + BETWEEN_TRIES });
+    let mut known = match member.consumer.committed_offsets(list.clone(), COMMITTED_TIMEOUT) {
+        Ok(known) => known,
+        Err(error) => {
+            member.pulse.silent(format!("the committed offsets can't be read: {error}"));
+            return later(list);
+        }
+    };
+    if let Some(error) = known.elements().iter().find_map(|entry| entry.error().err()) {
+        member.pulse.silent(format!("the committed offsets can't be read: {error}"));
+        return later(list);
+    }
+    let partitions: Vec<AssignedPartition> = known.elements().iter().map(assigned).collect();
+    begin_at_the_earliest(&mut known, &partitions, &member.topic);
+    for partition in &partitions {
+        let seen = partition.committed.unwrap_or(-1);
+        member.partitions.add(&member.consumer, &member.topic, partition.partition, seen);
+    }
+    let new: Vec<i32> = partitions.iter().filter(|p| p.committed.is_none()).map(|p| p.partition).collect();
+    if !new.is_empty() {
+        tracing::info!(partitions = ?new, "nothing is committed yet: reading from the earliest record");
+    }
+    tracing::info!(partitions = ?numbers(&known), "partitions assigned");
+    member.watched.add(numbers(&known), &new);
+    // Told before any record of them can come.
+    member.tell(OffsetLogEvent::Assigned(partitions));
+    member.pulse.answered();
+    if !take_over(&member.consumer, &known) {
+        member.tell(OffsetLogEvent::Lost(numbers(&known)));
+        forget(&known, member);
+    }
+    None
+}
+
+/// Partition, committed offset and metadata of one entry.
+fn assigned(entry: &TopicPartitionListElem<'_>) -> AssignedPartition {
+    let committed = match entry.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    };
+    // rdkafka panics on metadata that is not UTF-8: not ours, and worth no more than none.
+    let metadata = catch_unwind(AssertUnwindSafe(|| entry.metadata().to_owned())).unwrap_or_default();
+    AssignedPartition { partition: entry.partition(), committed, metadata }
+}
+
+fn begin_at_the_earliest(list: &mut TopicPartitionList, partitions: &[AssignedPartition], topic: &Arc<str>) {
+    for partition in partitions.iter().filter(|p| p.committed.is_none()) {
+        let set = list.set_partition_offset(topic, partition.partition, Offset::Beginning);
+        debug_assert!(set.is_ok(), "the partition is in the list, and the offset is one librdkafka knows");
+    }
+}
+
+fn give_up(list: &TopicPartitionList, member: &mut Member) {
+    tracing::info!(partitions = ?numbers(list), "partitions given up");
+    forget(list, member);
+    let_go(&member.consumer, list);
+}
+
+fn forget(list: &TopicPartitionList, member: &mut Member) {
+    for partition in numbers(list) {
+        member.partitions.remove(partition);
+        member.watched.remove(partition);
+    }
+}
+
+fn numbers(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements().iter().map(|entry| entry.partition()).collect()
+}

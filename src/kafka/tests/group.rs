@@ -1,0 +1,289 @@
+//! Reading, committing, rebalancing, leaving.
+
+use mailroom_actors::ports::{OffsetLog, OffsetLogEvent};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::*;
+
+#[test]
+fn records_are_read_committed_and_resumed_behind_the_commit() {
+    let (_cluster, config) = cluster(1);
+    produce(&config, 0, &["a", "b", "c", "d"]);
+
+    let first = Worker::start(&config);
+    let assigned = first.assigned();
+    assert_eq!((assigned.len(), assigned[0].committed, assigned[0].metadata.as_str()), (1, None, ""));
+    let records = first.records(4);
+    assert_eq!(values(&records), ["a", "b", "c", "d"]);
+    assert_eq!(records.iter().map(|r| r.offset).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!((&*records[0].topic, records[0].key.as_deref()), (TOPIC, Some(&b"key"[..])));
+    assert_eq!(first.credits.in_use(), (4, 4));
+    assert_eq!(first.commit(vec![offset(0, 2, "finished: 3")]), Ok(()));
+    assert_eq!(first.leave(vec![]), Ok(()));
+
+    let second = Worker::start(&config);
+    let assigned = second.assigned();
+    assert_eq!((assigned[0].committed, assigned[0].metadata.as_str()), (Some(2), "finished: 3"));
+    assert_eq!(values(&second.records(2)), ["c", "d"]);
+    assert_eq!(second.leave(vec![offset(0, 4, "closed")]), Ok(()));
+    assert_eq!(committed(&config, 0), Some((4, "closed".into())));
+}
+
+#[test]
+fn without_credits_nothing_is_read_and_read_on_goes_on_where_it_stopped() {
+    let (_cluster, config) = cluster(1);
+    produce(&config, 0, &["a", "b", "c", "d", "e"]);
+    let worker = Worker::with_credits(&config, 2);
+    worker.assigned();
+    assert_eq!(values(&worker.records(2)), ["a", "b"]);
+    // The answer to a commit comes some turns later: had there been room, so would have records.
+    worker.log.commit(vec![offset(0, 1, "")]);
+    worker.wait("the answer", |event| match event {
+        OffsetLogEvent::Records(_) => panic!("read without credits"),
+        OffsetLogEvent::Committed(answer) => Some(answer.unwrap()),
+        _ => None,
+    });
+    assert!(worker.credits.release(1), "the poll thread waits to be told");
+    worker.log.read_on();
+    assert_eq!(values(&worker.records(1)), ["c"]);
+    worker.credits.release(1);
+    worker.credits.release(1);
+    worker.log.read_on();
+    assert_eq!(values(&worker.records(2)), ["d", "e"]);
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn all_partitions_are_read_in_turn() {
+    let (_cluster, config) = cluster(4);
+    let many: Vec<&str> = std::iter::repeat_n("x", 300).collect();
+    for partition in 0..4 {
+        produce(&config, partition, &many);
+    }
+    let worker = Worker::start(&config);
+    assert_eq!(worker.assigned().len(), 4);
+    let records = worker.records(1200);
+    for partition in 0..4 {
+        let offsets: Vec<i64> =
+            records.iter().filter(|r| r.partition == partition).map(|r| r.offset).collect();
+        assert_eq!(offsets, (0..300).collect::<Vec<i64>>(), "partition {partition}");
+    }
+    let watermarks = worker.wait("watermarks", |event| match event {
+        OffsetLogEvent::Watermarks(watermarks) => Some(watermarks),
+        _ => None,
+    });
+    assert!(watermarks.iter().all(|w| (w.low, w.high) == (0, 300)), "{watermarks:?}");
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn after_stop_reading_commits_are_served_and_no_record_comes() {
+    let (_cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    let worker = Worker::start(&config);
+    worker.assigned();
+    worker.records(1);
+    worker.log.stop_reading();
+    assert_eq!(worker.commit(vec![offset(0, 1, "")]), Ok(()));
+    produce(&config, 0, &["b"]);
+    // Watermarks that show the new record were answered after it was there to be read.
+    worker.wait("watermarks", |event| match event {
+        OffsetLogEvent::Records(_) => panic!("read after stop_reading"),
+        OffsetLogEvent::Watermarks(marks) => marks.iter().any(|w| w.high == 2).then_some(()),
+        _ => None,
+    });
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn a_second_member_takes_over_behind_what_the_first_replied() {
+    let (_cluster, config) = cluster(2);
+    produce(&config, 0, &["a", "b", "c"]);
+    produce(&config, 1, &["d", "e", "f"]);
+    let first = Worker::start(&config);
+    assert_eq!(first.assigned().len(), 2);
+    first.records(6);
+
+    let second = Worker::start(&config);
+    let asked = |event| match event {
+        OffsetLogEvent::Revoking { partitions, reply } => Some((partitions, reply)),
+        OffsetLogEvent::Lost(partitions) => panic!("lost {partitions:?}"),
+        _ => None,
+    };
+    let (partitions, reply) = first.wait("the revoke", asked);
+    assert_eq!(partitions.len(), 1, "cooperative: the other one stays");
+    // Who was asked dies: its successor is asked.
+    drop(reply);
+    let (again, reply) = first.wait("the second question", asked);
+    assert_eq!(again, partitions);
+    let (moved, kept) = (partitions[0], 1 - partitions[0]);
+    // The kept partition is committed meanwhile: the thread is not stuck in the revoke.
+    assert_eq!(first.commit(vec![offset(kept, 3, "")]), Ok(()));
+    reply.send(vec![offset(moved, 2, "closed")]).unwrap();
+
+    let assigned = second.assigned();
+    assert_eq!(assigned.len(), 1);
+    assert_eq!(
+        (assigned[0].partition, assigned[0].committed, assigned[0].metadata.as_str()),
+        (moved, Some(2), "closed")
+    );
+    assert_eq!(second.records(1)[0].offset, 2);
+    // What is not ours any more is not committed.
+    let refused = first.commit(vec![offset(moved, 3, "")]).unwrap_err();
+    assert!(refused.not_ours, "{refused:?}");
+    assert_eq!(first.leave(vec![offset(moved, 1, "old"), offset(kept, 3, "closed")]), Ok(()));
+    assert_eq!(committed(&config, moved), Some((2, "closed".into())));
+    assert_eq!(committed(&config, kept), Some((3, "closed".into())));
+    assert_eq!(second.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn a_refused_commit_is_answered_once_and_the_next_one_is_taken() {
+    let (cluster, config) = cluster(1);
+    produce(&config, 0, &["a", "b"]);
+    let worker = Worker::start(&config);
+    worker.assigned();
+    worker.records(2);
+    cluster.request_errors(
+        RDKafkaApiKey::OffsetCommit,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS],
+    );
+    let refused = worker.commit(vec![offset(0, 1, "")]).unwrap_err();
+    assert!(!refused.not_ours, "{refused:?}");
+    assert_eq!(worker.commit(vec![offset(0, 2, "")]), Ok(()));
+    worker.log.leave(vec![]);
+    worker.wait("leaving", |event| match event {
+        OffsetLogEvent::Committed(answer) => panic!("a second answer: {answer:?}"),
+        OffsetLogEvent::Left(result) => Some(result.unwrap()),
+        _ => None,
+    });
+    assert_eq!(committed(&config, 0), Some((2, String::new())));
+}
+
+#[test]
+fn a_member_that_the_group_does_not_know_any_more_loses_its_partitions_and_rejoins() {
+    for error in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+    ] {
+        let (cluster, config) = cluster(1);
+        produce(&config, 0, &["a"]);
+        let worker = Worker::start(&config);
+        worker.assigned();
+        worker.records(1);
+        cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[error]);
+        worker.log.commit(vec![offset(0, 1, "")]);
+        let (mut answer, mut lost) = (None, None);
+        worker.wait("the answer and the loss", |event| {
+            match event {
+                OffsetLogEvent::Committed(result) => answer = Some(result),
+                OffsetLogEvent::Lost(partitions) => lost = Some(partitions),
+                OffsetLogEvent::Revoking { .. } => panic!("nothing may be committed any more"),
+                _ => {}
+            }
+            (answer.is_some() && lost.is_some()).then_some(())
+        });
+        assert!(answer.unwrap().unwrap_err().not_ours);
+        assert_eq!(lost.unwrap(), [0]);
+        assert_eq!(worker.assigned()[0].committed, None);
+        assert_eq!(values(&worker.records(1)), ["a"]);
+        assert_eq!(worker.leave(vec![]), Ok(()));
+    }
+}
+
+#[test]
+fn the_last_commit_is_tried_again_when_it_is_refused() {
+    let (cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    let worker = Worker::start(&config);
+    worker.assigned();
+    worker.records(1);
+    cluster.request_errors(
+        RDKafkaApiKey::OffsetCommit,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 2],
+    );
+    assert_eq!(worker.leave(vec![offset(0, 1, "closed")]), Ok(()));
+    assert_eq!(committed(&config, 0), Some((1, "closed".into())));
+}
+
+#[test]
+fn when_the_brokers_are_gone_it_says_so_and_goes_on_when_they_are_back() {
+    let (cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    let worker = Worker::start(&config);
+    worker.assigned();
+    worker.records(1);
+    cluster.broker_down(-1).unwrap();
+    worker.wait("the outage", |event| matches!(event, OffsetLogEvent::Unreachable(_)).then_some(()));
+    cluster.broker_up(-1).unwrap();
+    worker.wait("the return", |event| matches!(event, OffsetLogEvent::Reachable).then_some(()));
+    produce(&config, 0, &["b"]);
+    assert_eq!(values(&worker.records(1)), ["b"]);
+    assert_eq!(worker.commit(vec![offset(0, 2, "")]), Ok(()));
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn brokers_that_come_late_are_joined_then() {
+    let (cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    cluster.broker_down(-1).unwrap();
+    let worker = Worker::start(&config);
+    worker.wait("the outage", |event| matches!(event, OffsetLogEvent::Unreachable(_)).then_some(()));
+    cluster.broker_up(-1).unwrap();
+    worker.assigned();
+    assert_eq!(values(&worker.records(1)), ["a"]);
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn leaving_ends_though_no_broker_answers() {
+    let (cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    let worker = Worker::start(&config);
+    worker.assigned();
+    worker.records(1);
+    cluster.broker_down(-1).unwrap();
+    assert!(worker.leave(vec![offset(0, 1, "closed")]).is_err());
+}
+
+#[test]
+fn an_offset_that_is_not_in_the_log_begins_anew_at_the_earliest() {
+    let (_cluster, config) = cluster(1);
+    produce(&config, 0, &["a", "b"]);
+    let first = Worker::start(&config);
+    first.assigned();
+    first.records(2);
+    // The topic was made anew, shorter.
+    assert_eq!(first.leave(vec![offset(0, 1000, "of an older topic")]), Ok(()));
+
+    let second = Worker::start(&config);
+    assert_eq!(second.assigned()[0].committed, Some(1000));
+    second.wait("the loss", |event| match event {
+        OffsetLogEvent::Lost(partitions) => Some(assert_eq!(partitions, [0])),
+        OffsetLogEvent::Records(_) => panic!("records in the old epoch"),
+        _ => None,
+    });
+    let anew = second.assigned();
+    assert_eq!((anew[0].partition, anew[0].committed, anew[0].metadata.as_str()), (0, None, ""));
+    assert_eq!(values(&second.records(2)), ["a", "b"]);
+    produce(&config, 0, &["c"]);
+    assert_eq!(values(&second.records(1)), ["c"]);
+    assert_eq!(second.leave(vec![offset(0, 3, "")]), Ok(()));
+    assert_eq!(committed(&config, 0), Some((3, String::new())));
+}
+
+#[test]
+fn a_dropped_log_leaves_without_a_commit() {
+    let (_cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    let worker = Worker::start(&config);
+    worker.assigned();
+    worker.records(1);
+    let Worker { log, events, .. } = worker;
+    drop(log);
+    let left = std::iter::from_fn(|| events.recv_blocking().ok())
+        .find_map(|event| if let OffsetLogEvent::Left(result) = event { Some(result) } else { None });
+    assert_eq!(left, Some(Ok(())));
+    assert_eq!(committed(&config, 0), None);
+}

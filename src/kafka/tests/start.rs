@@ -1,0 +1,96 @@
+//! What is looked at before anything is joined, and what `mailroom send` needs.
+
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::*;
+use crate::kafka::send::{Job, Sender};
+use crate::kafka::{StartProblem, rights, topics};
+
+#[tokio::test]
+async fn where_both_topics_exist_there_is_nothing_to_do() {
+    let (_cluster, config) = cluster(1);
+    // The in-process cluster answers no admin call at all: one would end in `Away`.
+    assert_eq!(topics::ensure(&config).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_missing_topic_that_may_not_be_created_is_a_matter_of_configuration() {
+    let (_cluster, mut config) = cluster(1);
+    config.create_topics = false;
+    config.dlq_topic = "elsewhere".into();
+    let problem = topics::ensure(&config).await.unwrap_err();
+    let StartProblem::Misconfigured(text) = problem else { panic!("{problem:?}") };
+    assert!(text.contains("elsewhere") && text.contains("kafka.create_topics"), "{text}");
+}
+
+#[tokio::test]
+async fn brokers_that_are_away_are_waited_for() {
+    let (cluster, config) = cluster(1);
+    cluster.broker_down(-1).unwrap();
+    let problem = topics::ensure(&config).await.unwrap_err();
+    assert!(matches!(problem, StartProblem::Away(_)), "{problem:?}");
+    cluster.broker_up(-1).unwrap();
+    assert_eq!(topics::ensure(&config).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_topic_that_may_not_be_described_is_a_matter_of_configuration() {
+    let (cluster, config) = cluster(1);
+    cluster.topic_error(LETTERS, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
+    let problem = topics::ensure(&config).await.unwrap_err();
+    assert!(
+        matches!(problem, StartProblem::Misconfigured(ref text) if text.contains(LETTERS)),
+        "{problem:?}"
+    );
+}
+
+#[tokio::test]
+async fn rights_that_are_there_are_found_on_an_empty_topic_and_a_full_one() {
+    let (_cluster, config) = cluster(1);
+    assert_eq!(rights::check(&config).await, Ok(()));
+    produce(&config, 0, &["a"]);
+    assert_eq!(rights::check(&config).await, Ok(()));
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_named() {
+    let cases = [
+        (RDKafkaApiKey::OffsetFetch, RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED),
+        (RDKafkaApiKey::Fetch, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+    ];
+    for (request, error) in cases {
+        let (cluster, config) = cluster(1);
+        cluster.request_errors(request, &[error; 20]);
+        let problem = rights::check(&config).await.unwrap_err();
+        let StartProblem::Misconfigured(text) = problem else { panic!("{problem:?}") };
+        assert!(text.contains("ACL") && text.contains(&config.group), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_was_sent_is_named_by_its_place() {
+    let (_cluster, config) = cluster(1);
+    let sender = Sender::open(&config).await.unwrap();
+    let job = Job { value: b"{}".to_vec(), headers: vec![("a".into(), b"1".to_vec())], ..Job::default() };
+    assert_eq!(sender.send(&job).await.unwrap().to_string(), "email-queue-0-0");
+    assert_eq!(sender.send(&job).await.unwrap().to_string(), "email-queue-0-1");
+}
+
+#[tokio::test]
+async fn a_job_for_a_topic_that_is_not_there_is_refused() {
+    let (_cluster, mut config) = cluster(1);
+    config.topic = "nowhere".into();
+    let problem = Sender::open(&config).await.map(|_| ()).unwrap_err();
+    assert!(
+        matches!(problem, StartProblem::Misconfigured(ref text) if text.contains("nowhere")),
+        "{problem:?}"
+    );
+}
+
+#[tokio::test]
+async fn sending_ends_when_no_broker_answers() {
+    let (cluster, config) = cluster(1);
+    cluster.broker_down(-1).unwrap();
+    let problem = Sender::open(&config).await.map(|_| ()).unwrap_err();
+    assert!(matches!(problem, StartProblem::Away(_)), "{problem:?}");
+}

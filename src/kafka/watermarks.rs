@@ -1,0 +1,235 @@
+//! Where the logs of the assigned partitions end, asked from the side, also while nothing is read.
+//!
+//! A client of its own, which reads nothing and is in no group: a `read_committed` consumer would answer the
+//! last stable offset. Two requests to each leader answer for all of its partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use async_channel::Sender;
+use mailroom_actors::ports::{OffsetLogEvent, Watermarks};
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::bell::Bell;
+use super::client_log::ClientLog;
+use super::problem::StartProblem;
+use super::properties;
+use super::pulse::Pulse;
+use crate::config;
+
+const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+
+impl ConsumerContext for ClientLog {}
+
+/// A client that looks from the side.
+pub(super) type Observer = BaseConsumer<ClientLog>;
+
+/// A client for metadata and watermarks: in no group, reads nothing. Poll it now and then with no timeout,
+/// so that its errors reach [`ClientLog::take_error`].
+pub(super) fn observer(config: &config::Kafka) -> Result<Observer, StartProblem> {
+    properties::observer(config)
+        .create_with_context(ClientLog::new("observer"))
+        .map_err(|e| StartProblem::from_creation(&e))
+}
+
+/// The poll thread's end: which partitions are looked at.
+pub(super) struct Watched {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    bell: Arc<Bell>,
+    stopped: AtomicBool,
+    partitions: Mutex<Partitions>,
+}
+
+#[derive(Default)]
+struct Partitions {
+    assigned: BTreeSet<i32>,
+    /// Those for which the group has nothing committed: it is said once how much that is.
+    new: BTreeSet<i32>,
+    last: BTreeMap<i32, (i64, i64)>,
+    changed: bool,
+}
+
+impl Watched {
+    /// Looks at these too, and at once.
+    pub fn add(&self, partitions: Vec<i32>, new: &[i32]) {
+        let mut known = self.shared.partitions.lock();
+        known.assigned.extend(partitions);
+        known.new.extend(new);
+        known.changed = true;
+        drop(known);
+        self.shared.bell.ring();
+    }
+
+    /// Looks at it no more.
+    pub fn remove(&self, partition: i32) {
+        let mut known = self.shared.partitions.lock();
+        known.assigned.remove(&partition);
+        known.new.remove(&partition);
+        known.last.remove(&partition);
+    }
+
+    /// Low and high watermark as they were last answered.
+    pub fn last(&self, partition: i32) -> Option<(i64, i64)> {
+        self.shared.partitions.lock().last.get(&partition).copied()
+    }
+
+    /// The thread ends; at the latest when the question under way is answered or timed out.
+    pub fn stop(self) -> JoinHandle<()> {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.shared.bell.ring();
+        self.thread
+    }
+}
+
+/// Starts the thread that asks every 5 s, and when partitions are assigned. It sends
+/// [`OffsetLogEvent::Watermarks`], and tells `pulse` whether any broker answered.
+///
+/// # Errors
+/// `Misconfigured`, when librdkafka does not take the properties.
+pub(super) fn start(
+    config: &config::Kafka,
+    pulse: Arc<Pulse>,
+    events: Sender<OffsetLogEvent>,
+) -> Result<Watched, StartProblem> {
+    let observer = observer(config)?;
+    let shared = Arc::new(Shared::default());
+    let topic = config.topic.clone();
+    let watch = Watch { observer, topic, shared: Arc::clone(&shared), pulse, events };
+    let thread = thread::Builder::new()
+        .name("kafka-watermarks".into())
+        .spawn(move || watch.run())
+        .map_err(|e| StartProblem::Away(format!("no thread for the watermarks: {e}")))?;
+    Ok(Watched { shared, thread })
+}
+
+struct Watch {
+    observer: Observer,
+    topic: String,
+    shared: Arc<Shared>,
+    pulse: Arc<Pulse>,
+    events: Sender<OffsetLogEvent>,
+}
+
+impl Watch {
+    fn run(self) {
+        self.shared.bell.listen_here();
+        while !self.shared.stopped.load(Ordering::Acquire) && !self.events.is_closed() {
+            self.look();
+            let next = Instant::now() + BETWEEN_QUESTIONS;
+            while !self.shared.stopped.load(Ordering::Acquire) && !self.shared.partitions.lock().changed {
+                let left = next.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                thread::park_timeout(left);
+            }
+        }
+    }
+
+    fn look(&self) {
+        let assigned: Vec<i32> = {
+            let mut known = self.shared.partitions.lock();
+            known.changed = false;
+            known.assigned.iter().copied().collect()
+        };
+        let answer = if assigned.is_empty() {
+            self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map(|_| Vec::new())
+        } else {
+            ask(&self.observer, &self.topic, &assigned)
+        };
+        // Serves the log and the errors of this client; it has no records.
+        while self.observer.poll(Duration::ZERO).is_some() {}
+        let heard = self.observer.context().take_error();
+        match answer {
+            Ok(watermarks) => {
+                self.pulse.answered();
+                if !watermarks.is_empty() {
+                    self.keep(&watermarks);
+                    // When nobody listens any more the loop ends.
+                    let _ = self.events.send_blocking(OffsetLogEvent::Watermarks(watermarks));
+                }
+            }
+            // One leader away spoils the answer; another broker may well be there.
+            Err(_) if self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).is_ok() => {
+                self.pulse.answered();
+            }
+            Err(error) => {
+                let why = heard.map_or_else(|| error.to_string(), |(_, text)| text);
+                self.pulse.silent(format!("no broker answers: {why}"));
+            }
+        }
+    }
+
+    fn keep(&self, watermarks: &[Watermarks]) {
+        let mut known = self.shared.partitions.lock();
+        let mut records = 0;
+        let mut new = 0;
+        for mark in watermarks {
+            known.last.insert(mark.partition, (mark.low, mark.high));
+            if known.new.remove(&mark.partition) {
+                new += 1;
+                records += mark.high - mark.low;
+            }
+        }
+        drop(known);
+        if new > 0 {
+            tracing::info!(partitions = new, records, "the group is new: it begins at the earliest record");
+        }
+    }
+}
+
+/// The watermarks of `partitions`; those that can't be answered just now are left out.
+///
+/// # Errors
+/// When no leader answers for any of them within 4 s.
+fn ask(observer: &Observer, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<Watermarks>> {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let lows = ends(observer, topic, partitions, Offset::Beginning, deadline)?;
+    let highs = ends(observer, topic, partitions, Offset::End, deadline)?;
+    let found: Vec<Watermarks> = partitions
+        .iter()
+        .filter_map(|&partition| {
+            Some(Watermarks { partition, low: *lows.get(&partition)?, high: *highs.get(&partition)? })
+        })
+        .collect();
+    if found.is_empty() {
+        return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::LeaderNotAvailable));
+    }
+    Ok(found)
+}
+
+/// The first or the next offset of each partition, in one request to each leader. Kafka asks for the two by
+/// the "times" -2 and -1, which are the numbers of `Offset::Beginning` and `Offset::End`.
+fn ends(
+    observer: &Observer,
+    topic: &str,
+    partitions: &[i32],
+    which: Offset,
+    deadline: Instant,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for &partition in partitions {
+        list.add_partition_offset(topic, partition, which)?;
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let answers = observer.offsets_for_times(list, left)?;
+    let mut ends = BTreeMap::new();
+    for entry in answers.elements() {
+        if let (Ok(()), Offset::Offset(offset)) = (entry.error(), entry.offset()) {
+            ends.insert(entry.partition(), offset);
+        }
+    }
+    Ok(ends)
+}

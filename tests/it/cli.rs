@@ -1,0 +1,179 @@
+//! The commands as somebody at a shell has them: output, and exit codes (contract, section 7).
+
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, process, until};
+
+#[test]
+fn the_version_is_the_crates() {
+    let output = run(&Settings::default(), &["--version"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stdout(&output).trim(), format!("mailroom {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_so_on_stderr_only() {
+    for arguments in [&["deliver"][..], &["run", "--no-such-option"], &["send"]] {
+        let output = run(&Settings::default(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn check_and_run_list_all_mistakes_of_a_configuration_at_once_and_end_with_78() {
+    let wrong = Settings::default()
+        .set("kafka.topic", "email-queue")
+        .set("kafka.dlq_topic", "email-queue")
+        .set("mailers.size", "0")
+        .set("retry.jitter", "-1")
+        .set("retry.base", "soon")
+        .set("smtp.securty", "tls")
+        .set("smtp.password", "canary-password")
+        .set("http.bind", "127.0.0.1:0");
+    for command in ["check", "run"] {
+        let output = run(&wrong, &[command]);
+        assert_eq!(output.status.code(), Some(78), "{command}: {output:?}");
+        let told = stderr(&output);
+        for key in [
+            "kafka.dlq_topic",
+            "mailers.size",
+            "retry.jitter",
+            "retry.base",
+            "smtp.securty",
+            "smtp.username",
+            "smtp.host",
+            "smtp.from",
+        ] {
+            assert!(told.contains(key), "{command} does not tell of {key}: {told}");
+        }
+        assert!(told.contains("MAILROOM__RETRY__BASE"), "where it came from: {told}");
+        assert!(!told.contains("canary-password"), "{told}");
+        assert!(!told.contains("http listening"), "{command} has bound before all was well");
+    }
+}
+
+#[test]
+fn a_password_without_tls_is_refused_unless_it_is_allowed() {
+    let plain = valid().set("smtp.username", "worker").set("smtp.password", "canary-password");
+    let refused = run(&plain, &["check"]);
+    assert_eq!(refused.status.code(), Some(78), "{refused:?}");
+    assert!(stderr(&refused).contains("smtp.allow_plaintext_auth"), "{refused:?}");
+    let allowed = run(&plain.set("smtp.allow_plaintext_auth", "true"), &["check"]);
+    assert_eq!(allowed.status.code(), Some(0), "{allowed:?}");
+}
+
+#[test]
+fn check_finds_nothing_wrong_with_a_good_configuration_without_asking_anybody() {
+    let output = run(&valid().set("kafka.brokers", "127.0.0.1:1"), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_configuration_file_that_is_not_there_ends_with_78() {
+    let output = run(&valid(), &["run", "--config", "no-such.toml"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(stderr(&output).contains("no-such.toml"), "{output:?}");
+}
+
+#[test]
+fn a_port_in_use_ends_with_78() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let address = taken.local_addr().expect("a bound socket has an address").to_string();
+    let output = run(&Settings::new(&queue, 1).set("http.bind", &address), &["run"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(stderr(&output).contains(&address), "{output:?}");
+}
+
+#[test]
+fn send_puts_jobs_on_the_queue_and_prints_where_they_are() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    let settings = Settings::new(&queue, relay.port());
+    let one = run(&settings, &["send", "--to", "ada@example.com", "--otp", "123456"]);
+    assert_eq!(one.status.code(), Some(0), "{one:?}");
+    assert_eq!(stdout(&one).trim(), format!("{}-0-0", queue.topic));
+    let many = run(&settings, &["send", "--to", "grace@example.com", "--otp", "654321", "--count", "3"]);
+    assert_eq!(many.status.code(), Some(0), "{many:?}");
+    let expected: Vec<_> = (1..4).map(|offset| format!("{}-0-{offset}", queue.topic)).collect();
+    assert_eq!(stdout(&many).lines().collect::<Vec<_>>(), expected);
+
+    let records = queue.kafka.read(&queue.topic);
+    assert_eq!(records.len(), 4);
+    let job: Value = serde_json::from_slice(records[0].value.as_deref().expect("a value")).expect("JSON");
+    assert_eq!((&job["to"], &job["otp"]), (&"ada@example.com".into(), &"123456".into()));
+
+    let worker = TestWorker::start(&settings);
+    queue.wait_until_settled();
+    worker.stop();
+    let expected = [("ada@example.com".to_owned(), 1), ("grace@example.com".to_owned(), 3)];
+    assert_eq!(relay.copies(), expected.into());
+}
+
+#[test]
+fn send_ends_with_1_when_no_broker_answers() {
+    let nobody = format!("127.0.0.1:{}", process::free_port());
+    let output =
+        run(&valid().set("kafka.brokers", nobody), &["send", "--to", "ada@example.com", "--otp", "123456"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn the_demo_accounts_for_every_job_and_ends_with_0() {
+    let output = run(&Settings::default(), &["demo", "--seconds", "5", "--rate", "40"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = stdout(&output);
+    for word in ["/metrics", "/health", "sent", "invalid_recipient"] {
+        assert!(told.contains(word), "{word} is missing: {told}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_worker_that_waits_for_the_relay() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let reached = Arc::new(AtomicBool::new(false));
+    let dot = Arc::clone(&reached);
+    let relay = RecordingSmtp::with(move |step| match step {
+        Step::Dot(_) => {
+            dot.store(true, Ordering::SeqCst);
+            Answer::Silence
+        }
+        _ => Answer::Accept,
+    });
+    let worker = TestWorker::start(&Settings::new(&queue, relay.port()).set("worker.drain_timeout", "200s"));
+    queue.put([r#"{"to": "ada@example.com", "text": "Hello"}"#]);
+    until("the e-mail to be past the dot", || reached.load(Ordering::SeqCst).then_some(()));
+    worker.signal("TERM");
+    until("the stop to be told", || worker.log().iter().any(|line| line.contains("stop")).then_some(()));
+    worker.signal("TERM");
+    let (code, log) = worker.wait();
+    assert_ne!(code, Some(0), "{log:?}");
+    assert_eq!(queue.committed(), 0, "nobody has said that the e-mail was taken");
+}
+
+/// A configuration with which nothing is wrong, and nobody behind it.
+fn valid() -> Settings {
+    Settings::default()
+        .set("smtp.host", "relay.example.com")
+        .set("smtp.security", "plain")
+        .set("smtp.from", "noreply@mailroom.example")
+        .set("http.bind", "127.0.0.1:0")
+}
+
+fn run(settings: &Settings, arguments: &[&str]) -> Output {
+    process::run(settings.command(arguments), b"")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

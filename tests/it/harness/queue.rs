@@ -1,0 +1,103 @@
+//! One test's topics and group on a Kafka, so that tests side by side don't meet.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::kafka::{Kafka, Record};
+use super::until;
+
+pub struct Queue<'k> {
+    pub kafka: &'k Kafka,
+    pub topic: String,
+    pub dlq_topic: String,
+    pub group: String,
+    partitions: i32,
+}
+
+impl<'k> Queue<'k> {
+    /// Fresh topics with names of their own: the queue with so many partitions, the dead letters in one.
+    pub fn new(kafka: &'k Kafka, partitions: i32) -> Queue<'k> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Queue::named(kafka, &format!("email-queue-{number}"), &format!("email-dlq-{number}"), partitions)
+    }
+
+    pub fn named(kafka: &'k Kafka, topic: &str, dlq_topic: &str, partitions: i32) -> Queue<'k> {
+        kafka.create_topic(topic, partitions);
+        kafka.create_topic(dlq_topic, 1);
+        Queue {
+            kafka,
+            topic: topic.to_owned(),
+            dlq_topic: dlq_topic.to_owned(),
+            group: format!("{topic}-workers"),
+            partitions,
+        }
+    }
+
+    /// Puts jobs on the queue, spread over its partitions.
+    pub fn put<V: Into<Vec<u8>>>(&self, values: impl IntoIterator<Item = V>) {
+        let records: Vec<_> = values.into_iter().map(Record::of).collect();
+        self.kafka.produce(&self.topic, &records, Some(self.partitions));
+    }
+
+    /// Puts records on the queue's first partition, in order, with the keys and headers that they have.
+    pub fn put_records(&self, records: &[Record]) {
+        self.kafka.produce(&self.topic, records, None);
+    }
+
+    pub fn wait_until_settled(&self) {
+        until("every job to be settled and committed", || {
+            self.kafka.has_caught_up(&self.group, &self.topic).then_some(())
+        });
+    }
+
+    /// How many records, over all partitions, are committed as settled.
+    pub fn committed(&self) -> usize {
+        let committed = self.kafka.committed(&self.group, &self.topic);
+        committed
+            .into_iter()
+            .map(|(_, offset)| usize::try_from(offset).expect("offsets count up from 0"))
+            .sum()
+    }
+
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.kafka.read(&self.dlq_topic).into_iter().map(DeadLetter::of).collect()
+    }
+}
+
+/// A record of the dead letter queue, with its value parsed.
+#[derive(Debug)]
+pub struct DeadLetter {
+    pub record: Record,
+    pub value: Value,
+}
+
+impl DeadLetter {
+    fn of(record: Record) -> DeadLetter {
+        let value = serde_json::from_slice(record.value.as_deref().expect("a dead letter has a value"));
+        DeadLetter { value: value.expect("a dead letter is JSON"), record }
+    }
+
+    /// A field that must be a string.
+    pub fn text(&self, field: &str) -> &str {
+        self.value[field].as_str().unwrap_or_else(|| panic!("{field} is no string: {}", self.value))
+    }
+
+    /// The bytes of `original_message`, as they stand in the record.
+    pub fn original_message(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Letter {
+            original_message: Box<serde_json::value::RawValue>,
+        }
+        let value = self.record.value.as_deref().expect("a dead letter has a value");
+        let letter: Letter = serde_json::from_slice(value).expect("a dead letter has its original message");
+        letter.original_message.get().to_owned()
+    }
+
+    /// The values of a header, in order.
+    pub fn header(&self, name: &str) -> Vec<Vec<u8>> {
+        let named = self.record.headers.iter().filter(|(of, _)| of == name);
+        named.map(|(_, value)| value.clone().unwrap_or_default()).collect()
+    }
+}

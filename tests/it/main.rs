@@ -1,0 +1,14 @@
+//! The whole service from outside, by its contract: the real binary against a real Kafka and real SMTP servers.
+//!
+//! One binary, so that one Kafka serves all; `harness/` holds what the tests stand on, the other files one theme each.
+//! `scripts/setup test` fetches the servers.
+
+mod cli;
+mod dashboards;
+mod dead_letters;
+mod delivery;
+mod guide_story;
+mod harness;
+mod http;
+mod real_kafka;
+mod the_harness;
