@@ -4,6 +4,8 @@
 //! the jitter inside handlers of mailers and DeadLetters, the offset log inside the consumer's, the composer,
 //! the relay and the dead letter log inside tasks.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -104,7 +106,7 @@ impl Connection for FakeConnection {
             // Every seventh is refused for good, every fifth at first.
             let refusal = match offset {
                 n if n % 7 == 0 => Some(reply(550, "No such user")),
-                n if n % 5 == 0 && fastrand_free(&self.0, n) => Some(reply(451, "Later")),
+                n if n % 5 == 0 && is_first_offer(&self.0, n) => Some(reply(451, "Later")),
                 _ => None,
             };
             let outcome = match refusal {
@@ -132,7 +134,7 @@ impl Connection for FakeConnection {
 }
 
 /// Whether this job has not been put off yet; remembered as a delivery count of 0.
-fn fastrand_free(fakes: &Fakes, offset: i64) -> bool {
+fn is_first_offer(fakes: &Fakes, offset: i64) -> bool {
     fakes.delivered.lock().insert(offset, 0).is_none()
 }
 
