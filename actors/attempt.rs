@@ -183,11 +183,11 @@ fn tell(end: &AttemptEnd, took: std::time::Duration, tools: &Tools) {
         AttemptEnd::Failed(failure) => Some(failure),
         AttemptEnd::Answered { outcomes, .. } => {
             let taken = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Accepted);
-            let failures = outcomes.iter().filter_map(|(_, outcome)| match outcome {
+            let mut failures = outcomes.iter().filter_map(|(_, outcome)| match outcome {
                 Outcome::Failed(failure) => Some(failure),
                 _ => None,
             });
-            if taken { None } else { failures.last() }
+            if taken { None } else { failures.next_back() }
         }
     };
     let Some(failure) = failure else {

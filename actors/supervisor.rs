@@ -274,15 +274,10 @@ impl Supervisor {
         match next {
             Restart::After(wait) => {
                 tracing::error!(actor = name, slot = id.slot, error = %what, "actor died, starting it again");
-                self.lines.events.send(Event::Restarted(id.name));
                 if wait.is_zero() {
-                    self.spawn(id.name, id.slot);
+                    self.restart(id);
                 } else {
-                    ctx.run_later(wait, move |supervisor, _| {
-                        if supervisor.children.contains_key(&(id.name, id.slot)) {
-                            supervisor.spawn(id.name, id.slot);
-                        }
-                    });
+                    ctx.run_later(wait, move |supervisor, _| supervisor.restart(id));
                 }
             }
             Restart::Spent => {
@@ -290,6 +285,14 @@ impl Supervisor {
                 let reason = format!("actor {name} died too often: {what}");
                 self.end(Ended { exit_code: 1, reason }, ctx);
             }
+        }
+    }
+
+    /// Starts the child again, unless it is not wanted any more; told only then, for it may be the metrics.
+    fn restart(&mut self, id: ChildId) {
+        if self.children.contains_key(&(id.name, id.slot)) {
+            self.spawn(id.name, id.slot);
+            self.lines.events.send(Event::Restarted(id.name));
         }
     }
 

@@ -238,7 +238,9 @@ impl TicketOffice {
     pub fn commit(&self) {
         let due = self.ledger.lock().begin_commit();
         if !due.is_empty() {
+            let unsent = Unsent(self);
             self.offset_log.commit(due.into_iter().map(to_commit).collect());
+            std::mem::forget(unsent);
         }
     }
 
@@ -311,6 +313,15 @@ impl TicketOffice {
         if wanted {
             self.offset_log.read_on();
         }
+    }
+}
+
+/// A commit that a panic kept from being sent is not outstanding: it stays to be done.
+struct Unsent<'a>(&'a TicketOffice);
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        self.0.commit_answered(CommitAnswer::Refused);
     }
 }
 

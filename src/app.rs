@@ -65,10 +65,10 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     // A letter that the topic does not take is tried for ever: shrinking it is for a later version.
     let encoder: kafka::letter::Encoder =
         Arc::new(move |letter, _limit| dead_letter::encode(letter, &letters));
-    let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
     let doors = Arc::new(ActorDoors::default());
     let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
     tracing::info!(address = %http.address(), version = VERSION, "http listening");
+    let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
 
     let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
     let (events, offset_events) = async_channel::unbounded();

@@ -27,7 +27,7 @@ impl Client {
         loop {
             let start = reply.len();
             self.0.read_line(&mut reply).unwrap();
-            if reply[start..].as_bytes().get(3) != Some(&b'-') {
+            if reply.as_bytes()[start..].get(3) != Some(&b'-') {
                 return reply;
             }
         }

@@ -40,7 +40,10 @@ fn without_credits_nothing_is_read_and_read_on_goes_on_where_it_stopped() {
     worker.log.commit(vec![offset(0, 1, "")]);
     worker.wait("the answer", |event| match event {
         OffsetLogEvent::Records(_) => panic!("read without credits"),
-        OffsetLogEvent::Committed(answer) => Some(answer.unwrap()),
+        OffsetLogEvent::Committed(answer) => {
+            answer.unwrap();
+            Some(())
+        }
         _ => None,
     });
     assert!(worker.credits.release(1), "the poll thread waits to be told");
@@ -154,7 +157,10 @@ fn a_refused_commit_is_answered_once_and_the_next_one_is_taken() {
     worker.log.leave(vec![]);
     worker.wait("leaving", |event| match event {
         OffsetLogEvent::Committed(answer) => panic!("a second answer: {answer:?}"),
-        OffsetLogEvent::Left(result) => Some(result.unwrap()),
+        OffsetLogEvent::Left(result) => {
+            result.unwrap();
+            Some(())
+        }
         _ => None,
     });
     assert_eq!(committed(&config, 0), Some((2, String::new())));
@@ -260,7 +266,10 @@ fn an_offset_that_is_not_in_the_log_begins_anew_at_the_earliest() {
     let second = Worker::start(&config);
     assert_eq!(second.assigned()[0].committed, Some(1000));
     second.wait("the loss", |event| match event {
-        OffsetLogEvent::Lost(partitions) => Some(assert_eq!(partitions, [0])),
+        OffsetLogEvent::Lost(partitions) => {
+            assert_eq!(partitions, [0]);
+            Some(())
+        }
         OffsetLogEvent::Records(_) => panic!("records in the old epoch"),
         _ => None,
     });
