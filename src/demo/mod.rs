@@ -2,31 +2,61 @@
 //! books that account for every job. Contract, section 7.
 
 pub mod accounts;
+mod background;
+mod interrupts;
 pub mod queue;
 pub mod readings;
 mod service;
 pub mod settings;
+mod show;
 pub mod smtp_server;
 pub mod traffic;
+pub mod worker;
 
-use std::net::SocketAddr;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use self::worker::StartWorker;
 
 /// What can be said on the command line of `mailroom demo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoOptions {
-    /// Jobs a second; 0 counts as 1. The flow waits while 4,000 jobs are open.
+    /// Jobs a second; 0 counts as 1. While 4,000 are under way no more are produced.
     pub rate: u32,
-    /// For how long jobs are produced; none: until Ctrl-C or SIGTERM.
+    /// For how long jobs are produced; none: until Ctrl-C. The end takes up to about 8 s more.
     pub seconds: Option<u64>,
     /// Where `/health` and `/metrics` are; port 0 is a free one.
     pub http_bind: SocketAddr,
 }
 
-/// Runs the demo until its time is up, or Ctrl-C or SIGTERM, and then up to about 12 s more for what is under
-/// way; a second signal cuts that short. Blocks; not to be called inside a runtime. The caller should exit the
-/// process with what this returns, without waiting for librdkafka's threads.
+impl Default for DemoOptions {
+    fn default() -> DemoOptions {
+        DemoOptions { rate: 20, seconds: None, http_bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+    }
+}
+
+/// Runs the demo until its time is up, or Ctrl-C, SIGTERM, or nobody reads standard output any more; a second
+/// signal ends it without waiting for what is under way. Blocks; not to be called inside a runtime.
 ///
 /// Returns the exit code: 0 when every job is accounted for and the service ended well, else 1.
 pub fn run(options: DemoOptions) -> u8 {
-    actix::System::new().block_on(service::run(options))
+    run_with(options, service::start, &mut io::stdout())
 }
+
+/// The same with another service and another place for what is said.
+pub fn run_with(options: DemoOptions, start: StartWorker, out: &mut dyn Write) -> u8 {
+    actix_rt::System::new().block_on(async {
+        match show::run(options, start, out).await {
+            Ok(true) => 0,
+            Ok(false) => 1,
+            Err(problem) => {
+                // Nobody is left to be told when this fails, too.
+                let _ = writeln!(io::stderr().lock(), "mailroom demo: {problem}");
+                1
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

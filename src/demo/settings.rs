@@ -1,44 +1,57 @@
-//! The demo's configuration: the defaults but for short time-outs, with nothing from a file or the environment.
+//! The demo's configuration: the service's defaults, but for short time-outs, and nothing read from a file or
+//! the environment.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::queue::{DLQ_TOPIC, TOPIC};
+use super::traffic::SENDER;
 use crate::config::{
-    Config, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Retry, Security, Smtp, Timeouts, Worker,
+    Config, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Retry, Secretive, Security, Smtp,
+    Timeouts, Worker,
 };
 
-/// Each step of the conversation with the mail server. Three attempts into silence and the waits between them
-/// then take at most 9.3 s.
-const STEP: Duration = Duration::from_secs(2);
+/// Each step of the conversation with the mail server. Short, so that the end of the demo does not have to
+/// wait long for those who meet silence: three attempts and their waits take at most 6.3 s.
+const STEP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The service's configuration between these brokers and this mail server. `http_bind` may have port 0.
+/// How long the service may take to stop; nothing in the demo takes long past the dot.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The configuration of the service, between these brokers and this mail server. `http_bind` may have port 0.
 pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> Config {
     Config {
-        worker: Worker { id: "demo".into(), drain_timeout: Duration::from_secs(20) },
+        worker: Worker { id: "demo".into(), drain_timeout: DRAIN_TIMEOUT },
         kafka: Kafka {
             brokers: brokers.into(),
             group: "email-workers".into(),
             topic: TOPIC.into(),
             dlq_topic: DLQ_TOPIC.into(),
-            // As by default; both are there, since the mock cluster can't be asked to make one.
-            create_topics: true,
+            // Both are there, and the mock cluster can't be asked for more.
+            create_topics: false,
             dlq_retention: Duration::from_secs(30 * 24 * 60 * 60),
             commit_interval: Duration::from_millis(200),
-            properties: BTreeMap::new(),
+            // The mock cluster holds an empty fetch for all of this time, also when a record comes meanwhile.
+            properties: BTreeMap::from([("fetch.wait.max.ms".into(), Secretive("50".into()))]),
         },
         smtp: Smtp {
             host: mail_server.ip().to_string(),
             port: mail_server.port(),
             security: Security::Plain,
-            from: "no-reply@example.com".into(),
+            from: SENDER.into(),
             login: None,
             allow_plaintext_auth: false,
-            helo_name: "demo.example.com".into(),
+            helo_name: "demo.shop.example".into(),
             ca_file: None,
             pipelining: Pipelining::Auto,
-            timeouts: Timeouts { connect: STEP, greeting: STEP, command: STEP, data: STEP, final_dot: STEP },
+            timeouts: Timeouts {
+                connect: STEP_TIMEOUT,
+                greeting: STEP_TIMEOUT,
+                command: STEP_TIMEOUT,
+                data: STEP_TIMEOUT,
+                final_dot: STEP_TIMEOUT,
+            },
         },
         mailers: Mailers { size: 8, max: 4096 },
         retry: Retry {

@@ -1,99 +1,174 @@
-//! The jobs that the demo produces, and what the mail server makes of each recipient.
+//! The jobs that the demo produces: who gets e-mail, and what the mail server will make of each.
 
 use serde_json::json;
 
-/// RFC 2606, section 3: it is nobody's.
-const DOMAIN: &str = "example.com";
+/// The domain of every recipient. RFC 2606, section 2: it can never be anybody's.
+const DOMAIN: &str = "customers.example";
 
-/// How the mail server treats a recipient; it is told by the beginning of the address.
+/// What the sender of every e-mail is called.
+pub const SENDER: &str = "Demo Shop <no-reply@shop.example>";
+
+/// Which of the guide's scenarios a recipient stands for; the mail server knows them by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `user-N`: takes its e-mail.
+pub enum Scenario {
+    /// `customer-N`: takes its e-mail.
     Fine,
-    /// `nobody-N`: `550 5.1.1 No such user`, always.
-    Nobody,
-    /// `limited-N`: `451 4.7.1 Too many requests`, always.
+    /// `nobody-N`: invalid address, `550 5.1.1 No such user`.
+    InvalidAddress,
+    /// `hasty-N`: rate limit at the first attempt only, so a retry saves the e-mail.
+    LimitedOnce,
+    /// `busy-N`: rate limit at every attempt, `451 4.7.1 Too many requests`.
     Limited,
-    /// `slow-N`: no answer to RCPT.
-    Slow,
+    /// `silent-N`: time-out, no answer to RCPT.
+    SilentAtRcpt,
+    /// `mute-N`: time-out, no answer to DATA.
+    SilentAtData,
 }
 
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Kind; 4] = [Kind::Fine, Kind::Nobody, Kind::Limited, Kind::Slow];
+impl Scenario {
+    /// Every scenario.
+    pub const ALL: [Scenario; 6] = [
+        Scenario::Fine,
+        Scenario::InvalidAddress,
+        Scenario::LimitedOnce,
+        Scenario::Limited,
+        Scenario::SilentAtRcpt,
+        Scenario::SilentAtData,
+    ];
 
     fn name(self) -> &'static str {
         match self {
-            Kind::Fine => "user",
-            Kind::Nobody => "nobody",
-            Kind::Limited => "limited",
-            Kind::Slow => "slow",
+            Scenario::Fine => "customer",
+            Scenario::InvalidAddress => "nobody",
+            Scenario::LimitedOnce => "hasty",
+            Scenario::Limited => "busy",
+            Scenario::SilentAtRcpt => "silent",
+            Scenario::SilentAtData => "mute",
         }
     }
 
-    /// The kind of job `number` (0, 1, 2 …) at this rate: of 100 jobs 5 are for nobody, 3 limited and 1 slow.
-    /// Slow ones come at most every 2 s whatever the rate: each holds a mailer for three time-outs of 2 s, so
-    /// more of them would hold all eight.
-    pub fn of_job(number: u64, rate: u32) -> Kind {
-        let slow_every = u64::from(rate).saturating_mul(2).max(100);
+    /// The scenario of job `number` in a flow of `rate` jobs a second: of 100 jobs 5 go to an invalid address
+    /// and 7 meet the rate limit; one in 2 s, and never more than one in 40, meets silence, which holds a
+    /// mailer for as long as the time-out, three times.
+    pub fn of_job(number: u64, rate: u32) -> Scenario {
+        let silence_every = u64::from(rate).saturating_mul(2).max(40);
         match number {
-            n if n % slow_every == 28 => Kind::Slow,
-            n if n % 20 == 4 => Kind::Nobody,
-            n if matches!(n % 100, 13 | 46 | 79) => Kind::Limited,
-            _ => Kind::Fine,
+            n if n % silence_every == 29 && (n / silence_every).is_multiple_of(2) => Scenario::SilentAtRcpt,
+            n if n % silence_every == 29 => Scenario::SilentAtData,
+            n if n % 20 == 7 => Scenario::InvalidAddress,
+            n if n % 20 == 13 => Scenario::LimitedOnce,
+            n if n % 50 == 19 => Scenario::Limited,
+            _ => Scenario::Fine,
         }
     }
 
-    /// The kind that an address stands for; [`Kind::Fine`] where it stands for none.
-    pub fn of_address(address: &str) -> Kind {
-        Kind::ALL.into_iter().find(|kind| address.starts_with(kind.name())).unwrap_or(Kind::Fine)
+    /// The scenario that a recipient's address stands for; [`Scenario::Fine`] where it stands for none.
+    pub fn of_recipient(address: &str) -> Scenario {
+        let name = address.split('-').next().unwrap_or_default();
+        Scenario::ALL.into_iter().find(|scenario| scenario.name() == name).unwrap_or(Scenario::Fine)
     }
 }
 
-/// The recipient of job `number`, like no other's.
-pub fn recipient(number: u64, kind: Kind) -> String {
-    format!("{}-{number:06}@{DOMAIN}", kind.name())
+/// One record for the main queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub key: String,
+    pub value: String,
 }
 
-/// The record's value in the guide's form. The codes are made up and mean nothing.
-pub fn job(number: u64, recipient: &str) -> String {
-    let otp = format!("{:06}", number.wrapping_mul(7_919) % 1_000_000);
-    json!({"to": recipient, "otp": otp}).to_string()
+/// Job `number` for a recipient of that scenario: every other one in the guide's form, the rest spelt out.
+pub fn job(number: u64, scenario: Scenario) -> Job {
+    let name = format!("{}-{number}", scenario.name());
+    let to = format!("{name}@{DOMAIN}");
+    let id = format!("demo-{number}");
+    let value = if number.is_multiple_of(2) {
+        json!({"id": id, "to": to, "otp": format!("{:06}", number.wrapping_mul(7919) % 1_000_000)})
+    } else {
+        json!({
+            "id": id,
+            "to": to,
+            "subject": format!("Your order {number}"),
+            "text": format!("Thank you. Order {number} is on its way.\n"),
+            "html": format!("<p>Thank you. Order <b>{number}</b> is on its way.</p>\n"),
+        })
+    };
+    Job { key: name, value: value.to_string() }
+}
+
+/// The number of the job that `recipient` is the only recipient of; none where it is no recipient of ours.
+pub fn number_of_recipient(recipient: &str) -> Option<u64> {
+    let name = recipient.strip_suffix(DOMAIN)?.strip_suffix('@')?;
+    name.split_once('-')?.1.parse().ok()
+}
+
+/// The number of the job with this idempotency key; none where it is no key of ours.
+pub fn number_of_key(idempotency_key: &str) -> Option<u64> {
+    idempotency_key.strip_prefix("demo-")?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;
 
     #[test]
-    fn of_a_hundred_jobs_five_are_for_nobody_three_limited_and_one_slow() {
-        let kinds: Vec<Kind> = (0..100).map(|number| Kind::of_job(number, 20)).collect();
-        let count = |kind| kinds.iter().filter(|one| **one == kind).count();
-        assert_eq!(Kind::ALL.map(count), [91, 5, 3, 1]);
+    fn three_seconds_at_the_default_rate_meet_every_kind_of_trouble() {
+        let mut seen: HashMap<Scenario, u32> = HashMap::new();
+        for number in 0..60 {
+            *seen.entry(Scenario::of_job(number, 20)).or_default() += 1;
+        }
+        for scenario in [Scenario::Fine, Scenario::InvalidAddress, Scenario::LimitedOnce, Scenario::Limited] {
+            assert!(seen.contains_key(&scenario), "{scenario:?}");
+        }
+        assert_eq!(seen.get(&Scenario::SilentAtRcpt), Some(&1));
     }
 
     #[test]
-    fn addresses_read_as_the_guide_writes_them() {
-        assert_eq!(recipient(123, Kind::Fine), "user-000123@example.com");
-        assert_eq!(recipient(124, Kind::Nobody), "nobody-000124@example.com");
-        assert_eq!(job(1, "user-000001@example.com"), r#"{"otp":"007919","to":"user-000001@example.com"}"#);
-        assert_eq!(Kind::of_address("ada@example.com"), Kind::Fine);
+    fn silence_takes_turns_between_its_two_steps() {
+        let silent: Vec<Scenario> = (0..160)
+            .map(|number| Scenario::of_job(number, 20))
+            .filter(|s| matches!(s, Scenario::SilentAtRcpt | Scenario::SilentAtData))
+            .collect();
+        use Scenario::{SilentAtData, SilentAtRcpt};
+        assert_eq!(silent, [SilentAtRcpt, SilentAtData, SilentAtRcpt, SilentAtData]);
+    }
+
+    #[test]
+    fn strangers_have_no_number_and_meet_no_trouble() {
+        for address in ["", "ada@example.com", "customer-7@example.com", "customer-x@customers.example", "-@"]
+        {
+            assert_eq!(number_of_recipient(address), None, "{address}");
+        }
+        for key in ["", "7", "demo-", "demo-x", "email-queue-0-7"] {
+            assert_eq!(number_of_key(key), None, "{key}");
+        }
+        assert_eq!(Scenario::of_recipient("ada@example.com"), Scenario::Fine);
     }
 
     proptest! {
         #[test]
-        fn the_mail_server_knows_each_kind_by_its_address(number in any::<u64>(), rate in any::<u32>()) {
-            let kind = Kind::of_job(number, rate);
-            prop_assert_eq!(Kind::of_address(&recipient(number, kind)), kind);
+        fn a_job_is_known_again_by_its_recipient_and_by_its_key(number in any::<u64>(), rate in any::<u32>()) {
+            let scenario = Scenario::of_job(number, rate);
+            let job = job(number, scenario);
+            let value: serde_json::Value = serde_json::from_str(&job.value).unwrap();
+            let to = value["to"].as_str().unwrap();
+            prop_assert_eq!(number_of_recipient(to), Some(number));
+            prop_assert_eq!(number_of_key(value["id"].as_str().unwrap()), Some(number));
+            prop_assert_eq!(Scenario::of_recipient(to), scenario);
+            prop_assert!(to.starts_with(&job.key));
         }
 
         #[test]
-        fn within_two_seconds_at_most_one_job_is_slow(start in 0u64..1_000_000, rate in 1u32..3_000) {
+        fn at_most_one_job_in_two_seconds_meets_silence(rate in 20u32..5_000, start in 0u64..1_000_000) {
             let window = u64::from(rate) * 2;
-            let slow = (start..start + window).filter(|number| Kind::of_job(*number, rate) == Kind::Slow).count();
-            prop_assert!(slow <= 1);
+            let silent = (start..start + window)
+                .map(|number| Scenario::of_job(number, rate))
+                .filter(|s| matches!(s, Scenario::SilentAtRcpt | Scenario::SilentAtData))
+                .count();
+            prop_assert_eq!(silent, 1);
         }
     }
 }

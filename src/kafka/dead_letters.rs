@@ -98,8 +98,7 @@ impl DeadLetterLog for KafkaDeadLetters {
                     );
                     continue;
                 }
-                shared.failed(&producer, &error);
-                return Err(format!("{}: {error}", shared.topic));
+                return Err(shared.failed(&producer, &error));
             }
         })
     }
@@ -162,15 +161,17 @@ impl Shared {
         current.broken = false;
     }
 
-    fn failed(&self, producer: &Arc<Disposable>, error: &KafkaError) {
+    /// Why, in words; and the producer is done for where it can't go on.
+    fn failed(&self, producer: &Arc<Disposable>, error: &KafkaError) -> String {
         let fatal = producer.get().client().fatal_error();
-        if fatal.is_none() && !is_remembered(error) {
-            return;
+        if fatal.is_some() || is_remembered(error) {
+            let mut current = self.current.lock();
+            if Arc::ptr_eq(&current.producer, producer) {
+                current.broken = true;
+            }
         }
-        let mut current = self.current.lock();
-        if Arc::ptr_eq(&current.producer, producer) {
-            current.broken = true;
-        }
+        let why = fatal.map_or_else(|| error.to_string(), |(_, text)| text);
+        format!("{}: {why}", self.topic)
     }
 }
 

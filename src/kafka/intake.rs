@@ -1,6 +1,5 @@
 //! The one thread that polls: records and rebalances out to the actors, commits back to the brokers.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -10,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use mailroom_actors::credits::Credits;
-use mailroom_actors::ports::{AssignedPartition, OffsetLogEvent};
+use mailroom_actors::ports::OffsetLogEvent;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::bell::Bell;
 use super::commands::{Command, KafkaOffsetLog};
 use super::commits::{Commits, LastCommit};
-use super::context::{GroupConsumer, GroupContext, GroupEvent, let_go, take_over};
+use super::context::{GroupConsumer, GroupContext, GroupEvent};
+use super::out_of_range::{OutOfRange, is_out_of_range};
 use super::partitions::Partitions;
 use super::problem::StartProblem;
 use super::pulse::Pulse;
@@ -33,7 +32,6 @@ const LONGEST_REST: Duration = Duration::from_millis(50);
 const LEAVE_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long leaving waits for librdkafka to say good-bye and end its threads.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(900);
-const BETWEEN_RESETS: Duration = Duration::from_secs(1);
 /// Events of the main queue served in one turn, at most.
 const EVENTS_A_TURN: usize = 100;
 
@@ -84,7 +82,7 @@ pub fn start(
         reads: true,
         leaving: None,
         fatal: false,
-        resets: HashMap::new(),
+        out_of_range: OutOfRange::default(),
     };
     let run = move || {
         if catch_unwind(AssertUnwindSafe(|| intake.run())).is_err() {
@@ -127,8 +125,7 @@ struct Intake {
     reads: bool,
     leaving: Option<LastCommit>,
     fatal: bool,
-    /// Partitions whose offset was out of range, and when each may begin anew.
-    resets: HashMap<i32, (Instant, bool)>,
+    out_of_range: OutOfRange,
 }
 
 impl Intake {
@@ -155,7 +152,7 @@ impl Intake {
                 }
             } else {
                 self.rebalance.advance(&mut self.member);
-                self.begin_anew();
+                self.out_of_range.advance(&mut self.member);
                 more = self.reads && self.read();
             }
             if !more {
@@ -235,13 +232,10 @@ impl Intake {
             self.member.tell(OffsetLogEvent::Records(batch));
         }
         for (partition, offset, error) in turn.errors {
-            match error.rdkafka_error_code() {
-                Some(
-                    RDKafkaErrorCode::AutoOffsetReset
-                    | RDKafkaErrorCode::OffsetOutOfRange
-                    | RDKafkaErrorCode::LogTruncation,
-                ) => self.out_of_range(partition, offset),
-                _ => self.report(&error),
+            if is_out_of_range(&error) {
+                self.out_of_range.report(partition, offset, &self.member);
+            } else {
+                self.report(&error);
             }
         }
         if !turn.more {
@@ -250,50 +244,6 @@ impl Intake {
             }
         }
         turn.more
-    }
-
-    /// The offset that is due is not in the log: records were deleted before they were read, or the topic
-    /// was made anew. Read on from the earliest that there is, and say so.
-    fn out_of_range(&mut self, partition: i32, offset: i64) {
-        let reason = self.member.consumer.context().take_error().map(|(_, text)| text).unwrap_or_default();
-        let known = self.member.watched.last(partition);
-        tracing::error!(
-            partition,
-            due = offset,
-            low = known.map(|w| w.0),
-            high = known.map(|w| w.1),
-            reason,
-            "offset out of range: records are gone; reading on from the earliest"
-        );
-        let now = Instant::now();
-        let due = self.resets.get(&partition).map_or(now, |(last, _)| now.max(*last + BETWEEN_RESETS));
-        self.resets.insert(partition, (due, true));
-    }
-
-    /// Partitions out of range begin anew: for the actors they are lost and assigned again, since nothing
-    /// they know of the old offsets holds.
-    fn begin_anew(&mut self) {
-        let now = Instant::now();
-        for (partition, (at, due)) in &mut self.resets {
-            if !*due || now < *at {
-                continue;
-            }
-            (*at, *due) = (now, false);
-            let member = &mut self.member;
-            if !member.partitions.holds(*partition) {
-                continue;
-            }
-            let mut list = TopicPartitionList::new();
-            if list.add_partition_offset(&member.topic, *partition, Offset::Beginning).is_err() {
-                continue;
-            }
-            member.tell(OffsetLogEvent::Lost(vec![*partition]));
-            member.partitions.restart(*partition);
-            let anew = AssignedPartition { partition: *partition, committed: None, metadata: String::new() };
-            member.tell(OffsetLogEvent::Assigned(vec![anew]));
-            let_go(&member.consumer, &list);
-            take_over(&member.consumer, &list);
-        }
     }
 
     fn report(&mut self, error: &KafkaError) {

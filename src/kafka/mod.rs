@@ -1,8 +1,8 @@
 //! How the worker meets Kafka: the consumer group, the dead letter topic, and what must exist at the start.
 //!
 //! Reading order: [`properties`] (what librdkafka is told), [`topics`] and [`rights`] (before anything is
-//! joined), [`intake`] (the one thread that polls, with `commands`, `context`, `partitions`, `rebalance`
-//! and `commits` as its parts), [`watermarks`], [`dead_letters`], [`send`].
+//! joined), [`intake`] (the one thread that polls, with `commands`, `context`, `partitions`, `rebalance`,
+//! `commits` and `out_of_range` as its parts), [`watermarks`], [`dead_letters`], [`send`].
 
 mod bell;
 mod client_log;
@@ -13,6 +13,7 @@ pub mod dead_letters;
 pub mod intake;
 pub mod late;
 pub mod letter;
+mod out_of_range;
 mod partitions;
 pub mod problem;
 pub mod properties;
@@ -25,6 +26,7 @@ pub mod topics;
 pub mod watermarks;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 pub use commands::KafkaOffsetLog;

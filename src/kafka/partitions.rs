@@ -90,6 +90,11 @@ impl Partitions {
         self.list.iter().any(|p| p.number == number)
     }
 
+    /// Whether it is held, and not being given up.
+    pub fn reads(&self, number: i32) -> bool {
+        self.list.iter().any(|p| p.number == number && p.reads)
+    }
+
     /// Reads no more of it, but keeps it.
     pub fn stop(&mut self, number: i32) {
         for partition in self.list.iter_mut().filter(|p| p.number == number) {

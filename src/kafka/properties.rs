@@ -85,6 +85,8 @@ pub fn consumer(config: &config::Kafka) -> ClientConfig {
         // group is given its start explicitly.
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
+        // By its heartbeat a member learns of a rebalance: the default of 3 s is added to each.
+        .set("heartbeat.interval.ms", "1000")
         // With split queues these hold for each partition.
         .set("queued.max.messages.kbytes", "2048")
         .set("queued.min.messages", "1000")

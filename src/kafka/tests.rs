@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_channel::Receiver;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::job::Record;
-use mailroom_actors::ports::{AssignedPartition, CommitOffset, OffsetLog, OffsetLogEvent};
+use mailroom_actors::ports::{AssignedPartition, CommitOffset, CommitRefusal, OffsetLog, OffsetLogEvent};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
@@ -46,7 +46,11 @@ fn cluster(partitions: i32) -> (Cluster, config::Kafka) {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, partitions, 1).unwrap();
     cluster.create_topic(LETTERS, 1, 1).unwrap();
-    let config = configuration(&cluster.bootstrap_servers());
+    let mut config = configuration(&cluster.bootstrap_servers());
+    // The in-process cluster ends a rebalance after a member has left only when a session could have.
+    for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "200")] {
+        config.properties.insert(name.into(), config::Secretive(value.into()));
+    }
     (cluster, config)
 }
 
@@ -138,8 +142,7 @@ impl Worker {
         records
     }
 
-    /// Nothing but these may come while the answer is awaited.
-    fn commit(&self, offsets: Vec<CommitOffset>) -> Result<(), mailroom_actors::ports::CommitRefusal> {
+    fn commit(&self, offsets: Vec<CommitOffset>) -> Result<(), CommitRefusal> {
         self.log.commit(offsets);
         self.wait("the answer to a commit", |event| match event {
             OffsetLogEvent::Committed(answer) => Some(answer),

@@ -1,78 +1,74 @@
-//! Reads the dead letter queue, and enters each letter in the books by its recipient and cause.
+//! Reads the dead letter topic, and enters each letter in the books by its job, cause and reason.
 
+use std::borrow::Cow;
 use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mailroom_actors::domain::failure::Cause;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
-use super::{DLQ_TOPIC, in_background};
+use super::DLQ_TOPIC;
 use crate::demo::accounts::SharedAccounts;
+use crate::demo::background::Background;
+use crate::demo::traffic;
 
-/// How long one poll waits for a letter, and so how late the stop may be noticed.
+/// How long one poll may wait for a letter, and so how late a stop may be noticed.
 const POLL: Duration = Duration::from_millis(100);
-/// How long the last letters may take to be read.
-const LAST_LETTERS: Duration = Duration::from_secs(1);
+/// How long the last letters may take to be read after the stop.
+const LAST_LETTERS: Duration = Duration::from_secs(2);
 
 /// The running reader. Dropping it stops it.
 pub struct LetterReader {
-    /// Nothing is ever sent: its drop stops the reading.
+    /// Dropped to stop.
     reading: mpsc::Sender<()>,
-    ended: oneshot::Receiver<()>,
+    thread: Background,
 }
 
 impl LetterReader {
-    /// Starts to read from the first letter on.
+    /// Starts reading from the first letter on, on a thread of its own.
     ///
     /// # Errors
     /// When there is no client or no thread to be had, in words.
     pub fn start(brokers: &str, accounts: SharedAccounts) -> Result<LetterReader, String> {
-        let client = client(brokers).map_err(|error| format!("no reader of dead letters: {error}"))?;
+        let no_reader = |error: rdkafka::error::KafkaError| format!("no reader of dead letters: {error}");
+        // Assigning asks for a group by name; it is never joined, and nothing is committed.
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "demo-letters")
+            .set("fetch.wait.max.ms", "50")
+            .set("enable.auto.commit", "false")
+            .set("log_level", "3")
+            .create()
+            .map_err(no_reader)?;
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset(DLQ_TOPIC, 0, Offset::Beginning).map_err(no_reader)?;
+        client.assign(&partitions).map_err(no_reader)?;
         let (reading, until_stopped) = mpsc::channel();
-        let (at_the_end, ended) = oneshot::channel();
-        in_background("demo-letters", move || {
+        let thread = Background::start("demo-letters", move || {
             let mut next = 0;
             while until_stopped.try_recv() == Err(TryRecvError::Empty) {
                 read_one(&client, &accounts, &mut next);
             }
             let deadline = Instant::now() + LAST_LETTERS;
-            // Where the end can't be asked for, the books will show what is missing.
-            let end = client.fetch_watermarks(DLQ_TOPIC, 0, LAST_LETTERS).map_or(next, |(_, end)| end);
+            // When the end can't be asked for, the books will show what is missing.
+            let end = client.fetch_watermarks(DLQ_TOPIC, 0, LAST_LETTERS).map_or(next, |(_, high)| high);
             while next < end && Instant::now() < deadline {
                 read_one(&client, &accounts, &mut next);
             }
-            // Nobody may wait for it.
-            let _ = at_the_end.send(());
-        })?;
-        Ok(LetterReader { reading, ended })
+        })
+        .map_err(|error| format!("no thread for the reader of dead letters: {error}"))?;
+        Ok(LetterReader { reading, thread })
     }
 
-    /// Reads on to the present end of the queue and stops, within about 2 s.
-    pub async fn finish(self) {
+    /// Reads on to the present end of the topic, stops, and waits for that, at most `limit`. True when it has
+    /// ended.
+    pub async fn finish(self, limit: Duration) -> bool {
         drop(self.reading);
-        // An error is a thread that panicked; the books will show what is missing.
-        let _ = self.ended.await;
+        self.thread.ended(limit).await
     }
-}
-
-/// Reads by assignment: its group, which librdkafka asks for, is never joined and nothing is committed.
-fn client(brokers: &str) -> Result<BaseConsumer, KafkaError> {
-    let client: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "demo-letters")
-        .set("fetch.wait.max.ms", "50")
-        .set("enable.auto.commit", "false")
-        .set("log_level", "3")
-        .create()?;
-    let mut partitions = TopicPartitionList::new();
-    partitions.add_partition_offset(DLQ_TOPIC, 0, Offset::Beginning)?;
-    client.assign(&partitions)?;
-    Ok(client)
 }
 
 /// Waits a moment for a letter and enters it; `next` becomes the offset behind it.
@@ -80,33 +76,44 @@ fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, next: &mut i64) {
     match client.poll(POLL) {
         Some(Ok(message)) => {
             *next = message.offset() + 1;
-            let (recipient, cause) = read(message.payload().unwrap_or_default());
-            accounts.lock().dead_lettered(recipient.as_deref(), cause);
+            let letter = read_letter(message.payload().unwrap_or_default());
+            accounts.lock().dead_lettered(letter.number, letter.cause, &letter.reason);
         }
         Some(Err(error)) => tracing::debug!(%error, "reading the dead letters failed for now"),
         None => {}
     }
 }
 
-/// What the books need of a dead letter: contract, section 3.
+/// What the books need of a dead letter, as it is written.
 #[derive(Deserialize)]
-struct Letter {
-    original_message: Original,
-    cause: String,
+struct Letter<'a> {
+    #[serde(borrow)]
+    idempotency_key: Cow<'a, str>,
+    #[serde(borrow)]
+    cause: Cow<'a, str>,
+    #[serde(borrow)]
+    error_reason: Cow<'a, str>,
 }
 
-#[derive(Deserialize)]
-struct Original {
-    to: String,
+/// What the books need of a dead letter, as it is understood.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    number: Option<u64>,
+    cause: Cause,
+    reason: String,
 }
 
-/// The recipient and the cause. A letter that can't be read, or has a cause off the contract's list, is for
-/// nobody: then the books don't balance.
-fn read(value: &[u8]) -> (Option<String>, Cause) {
-    let Ok(letter) = serde_json::from_slice::<Letter>(value) else { return (None, Cause::Unknown) };
-    match Cause::ALL.into_iter().find(|cause| cause.as_str() == letter.cause) {
-        Some(cause) => (Some(letter.original_message.to), cause),
-        None => (None, Cause::Unknown),
+/// A letter that can't be read, or names a cause off the contract's list, is nobody's: the books then do not
+/// balance, and say so.
+fn read_letter(value: &[u8]) -> Entry {
+    let Ok(letter) = serde_json::from_slice::<Letter<'_>>(value) else {
+        return Entry { number: None, cause: Cause::Malformed, reason: String::new() };
+    };
+    let cause = Cause::ALL.into_iter().find(|cause| cause.as_str() == letter.cause);
+    Entry {
+        number: cause.and_then(|_| traffic::number_of_key(&letter.idempotency_key)),
+        cause: cause.unwrap_or(Cause::Unknown),
+        reason: letter.error_reason.into_owned(),
     }
 }
 
@@ -115,25 +122,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_is_entered_by_its_recipient_and_cause() {
+    fn a_letter_is_entered_under_its_job_and_cause() {
         for cause in Cause::ALL {
             let letter = format!(
-                r#"{{"original_message": {{"to": "a@example.com", "otp": "1"}}, "cause": "{cause}", "smtp_code": null}}"#
+                r#"{{"original_message": {{"a": [1]}}, "cause": "{cause}", "idempotency_key": "demo-7",
+                     "error_reason": "550 \u004eo \"such\" user", "smtp_code": null}}"#
             );
-            assert_eq!(read(letter.as_bytes()), (Some("a@example.com".into()), cause));
+            let entry = Entry { number: Some(7), cause, reason: "550 No \"such\" user".into() };
+            assert_eq!(read_letter(letter.as_bytes()), entry);
         }
     }
 
     #[test]
-    fn what_is_no_letter_of_ours_is_for_nobody() {
+    fn what_is_no_letter_of_ours_belongs_to_no_job() {
         for value in [
             "",
             "null",
+            "{",
             r#"{"cause": "quota"}"#,
-            r#"{"cause": "quota", "original_message": "a@example.com"}"#,
-            r#"{"cause": "weather", "original_message": {"to": "a@example.com"}}"#,
+            r#"{"cause": "quota", "error_reason": "", "idempotency_key": "email-queue-0-7"}"#,
+            r#"{"cause": "weather", "error_reason": "", "idempotency_key": "demo-7"}"#,
         ] {
-            assert_eq!(read(value.as_bytes()).0, None, "{value}");
+            assert_eq!(read_letter(value.as_bytes()).number, None, "{value}");
         }
     }
 }

@@ -1,14 +1,13 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use mailroom_actors::domain::failure::Cause;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use serde_json::{Value, json};
 
 use super::*;
 use crate::demo::accounts::SharedAccounts;
+use crate::demo::traffic;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -24,65 +23,80 @@ fn reader(brokers: &str) -> BaseConsumer {
     client
 }
 
-#[tokio::test]
-async fn every_job_that_was_produced_is_on_the_queue_once() {
-    let queue = MockQueue::start().unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn every_job_that_was_produced_is_on_the_queue_under_its_number() {
+    let queue = MockQueue::start().await.unwrap();
     let accounts = SharedAccounts::default();
-    let producer = Producer::start(queue.brokers(), 2_000, Arc::clone(&accounts)).unwrap();
-    while accounts.lock().open() < 100 {
-        tokio::task::yield_now().await;
-    }
-    producer.stop().await;
-    let produced = accounts.lock().verdict().produced;
     let client = reader(queue.brokers());
-    for _ in 0..produced {
-        let message = client.poll(LONG).unwrap().unwrap();
-        let job: Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
-        let to = job["to"].as_str().unwrap();
-        assert_eq!(message.key().unwrap(), to.as_bytes());
-        accounts.lock().delivered(to, "");
+    let producer = Producer::start(queue.brokers(), 2_000, Arc::clone(&accounts)).unwrap();
+    let mut producer = Some(producer);
+    let mut read = 0;
+    let mut produced = None;
+    while produced.is_none_or(|produced| read < produced) {
+        let message = loop {
+            if let Some(Ok(message)) = client.poll(Duration::from_millis(100)) {
+                break message;
+            }
+        };
+        let job: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        let number = traffic::number_of_recipient(job["to"].as_str().unwrap());
+        assert_eq!(number, traffic::number_of_key(job["id"].as_str().unwrap()));
+        assert_eq!(i64::from(message.partition()), number.unwrap() as i64 % i64::from(PARTITIONS));
+        accounts.lock().delivered(number, "<one@shop.example>");
+        read += 1;
+        if read == 100 {
+            assert!(producer.take().unwrap().stop(LONG).await);
+            produced = Some(accounts.lock().totals().produced);
+        }
     }
-    let verdict = accounts.lock().verdict();
-    assert!(verdict.is_good(), "{verdict}");
-    assert_eq!((verdict.delivered, verdict.delivered_twice), (produced, 0));
+    let totals = accounts.lock().totals();
+    assert!(totals.all_accounted_for(), "{totals}");
+    assert_eq!((totals.delivered, totals.delivered_twice, totals.refused), (read, 0, 0));
+    drop(client);
+    assert!(queue.close(LONG).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flow_that_nobody_takes_waits_before_the_mock_cluster_drops_anything() {
-    let queue = MockQueue::start().unwrap();
+    let queue = MockQueue::start().await.unwrap();
     let accounts = SharedAccounts::default();
     let producer = Producer::start(queue.brokers(), 1_000_000, Arc::clone(&accounts)).unwrap();
-    while accounts.lock().open() < producer::MOST_OPEN {
+    while accounts.lock().under_way() < producer::MOST_UNDER_WAY {
         tokio::task::yield_now().await;
     }
-    producer.stop().await;
-    let produced = accounts.lock().verdict().produced;
-    assert_eq!(produced, producer::MOST_OPEN);
+    assert!(producer.stop(LONG).await);
+    let produced = accounts.lock().totals().produced;
+    assert_eq!(produced, producer::MOST_UNDER_WAY);
     let client = reader(queue.brokers());
-    let mut kept = 0;
+    let mut left = 0;
     for partition in 0..PARTITIONS {
         let (low, high) = client.fetch_watermarks(TOPIC, partition, LONG).unwrap();
-        kept += high - low;
+        assert_eq!(low, 0);
+        left += high;
     }
-    assert_eq!(usize::try_from(kept).unwrap(), produced);
+    assert_eq!(left, i64::try_from(produced).unwrap());
+    drop(client);
+    assert!(queue.close(LONG).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_dead_letter_is_read_before_the_reader_ends() {
-    let queue = MockQueue::start().unwrap();
+    let queue = MockQueue::start().await.unwrap();
     let accounts = SharedAccounts::default();
     let letters = LetterReader::start(queue.brokers(), Arc::clone(&accounts)).unwrap();
     let client: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", queue.brokers()).create().unwrap();
     for cause in Cause::ALL {
-        let recipient = format!("{cause}@example.com");
-        accounts.lock().produced(&recipient);
-        let letter = json!({"original_message": {"to": recipient}, "cause": cause.as_str()}).to_string();
+        let number = accounts.lock().open();
+        let letter =
+            format!(r#"{{"idempotency_key": "demo-{number}", "cause": "{cause}", "error_reason": "x"}}"#);
         client.send(FutureRecord::<(), _>::to(DLQ_TOPIC).payload(&letter), LONG).await.unwrap();
     }
     client.send(FutureRecord::<(), _>::to(DLQ_TOPIC).payload("no letter"), LONG).await.unwrap();
-    letters.finish().await;
-    let verdict = accounts.lock().verdict();
-    assert_eq!(verdict.by_cause, Cause::ALL.map(|cause| (cause, 1)));
-    assert_eq!((verdict.missing, verdict.strangers), (0, 1));
+    assert!(letters.finish(LONG).await);
+    let totals = accounts.lock().totals();
+    assert_eq!(totals.by_cause(), Cause::ALL.map(|cause| (cause, 1)));
+    assert_eq!((totals.missing, totals.strangers), (0, 1));
+    drop(client);
+    assert!(queue.close(LONG).await);
 }

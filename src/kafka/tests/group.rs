@@ -38,14 +38,12 @@ fn without_credits_nothing_is_read_and_read_on_goes_on_where_it_stopped() {
     assert_eq!(values(&worker.records(2)), ["a", "b"]);
     // The answer to a commit comes some turns later: had there been room, so would have records.
     worker.log.commit(vec![offset(0, 1, "")]);
-    worker.wait("the answer", |event| match event {
+    let answer = worker.wait("the answer", |event| match event {
         OffsetLogEvent::Records(_) => panic!("read without credits"),
-        OffsetLogEvent::Committed(answer) => {
-            answer.unwrap();
-            Some(())
-        }
+        OffsetLogEvent::Committed(answer) => Some(answer),
         _ => None,
     });
+    assert_eq!(answer, Ok(()));
     assert!(worker.credits.release(1), "the poll thread waits to be told");
     worker.log.read_on();
     assert_eq!(values(&worker.records(1)), ["c"]);
@@ -155,14 +153,12 @@ fn a_refused_commit_is_answered_once_and_the_next_one_is_taken() {
     assert!(!refused.not_ours, "{refused:?}");
     assert_eq!(worker.commit(vec![offset(0, 2, "")]), Ok(()));
     worker.log.leave(vec![]);
-    worker.wait("leaving", |event| match event {
+    let left = worker.wait("leaving", |event| match event {
         OffsetLogEvent::Committed(answer) => panic!("a second answer: {answer:?}"),
-        OffsetLogEvent::Left(result) => {
-            result.unwrap();
-            Some(())
-        }
+        OffsetLogEvent::Left(result) => Some(result),
         _ => None,
     });
+    assert_eq!(left, Ok(()));
     assert_eq!(committed(&config, 0), Some((2, String::new())));
 }
 
@@ -220,9 +216,20 @@ fn when_the_brokers_are_gone_it_says_so_and_goes_on_when_they_are_back() {
     worker.assigned();
     worker.records(1);
     cluster.broker_down(-1).unwrap();
+    // Asked for while nobody can take it: answered once, when somebody is back.
+    worker.log.commit(vec![offset(0, 1, "")]);
     worker.wait("the outage", |event| matches!(event, OffsetLogEvent::Unreachable(_)).then_some(()));
     cluster.broker_up(-1).unwrap();
-    worker.wait("the return", |event| matches!(event, OffsetLogEvent::Reachable).then_some(()));
+    let (mut reachable, mut answer) = (false, None);
+    worker.wait("the return", |event| {
+        match event {
+            OffsetLogEvent::Reachable => reachable = true,
+            OffsetLogEvent::Committed(result) => answer = Some(result),
+            _ => {}
+        }
+        (reachable && answer.is_some()).then_some(())
+    });
+    assert_eq!(answer, Some(Ok(())));
     produce(&config, 0, &["b"]);
     assert_eq!(values(&worker.records(1)), ["b"]);
     assert_eq!(worker.commit(vec![offset(0, 2, "")]), Ok(()));
@@ -265,14 +272,12 @@ fn an_offset_that_is_not_in_the_log_begins_anew_at_the_earliest() {
 
     let second = Worker::start(&config);
     assert_eq!(second.assigned()[0].committed, Some(1000));
-    second.wait("the loss", |event| match event {
-        OffsetLogEvent::Lost(partitions) => {
-            assert_eq!(partitions, [0]);
-            Some(())
-        }
+    let lost = second.wait("the loss", |event| match event {
+        OffsetLogEvent::Lost(partitions) => Some(partitions),
         OffsetLogEvent::Records(_) => panic!("records in the old epoch"),
         _ => None,
     });
+    assert_eq!(lost, [0]);
     let anew = second.assigned();
     assert_eq!((anew[0].partition, anew[0].committed, anew[0].metadata.as_str()), (0, None, ""));
     assert_eq!(values(&second.records(2)), ["a", "b"]);
