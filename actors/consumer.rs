@@ -202,7 +202,7 @@ impl Handler<MailerGone> for Consumer {
     type Result = ();
 
     fn handle(&mut self, MailerGone(mailer): MailerGone, _: &mut Context<Self>) {
-        self.pool.forget(mailer);
+        self.pool.gone(mailer);
     }
 }
 

@@ -52,8 +52,13 @@ impl Pool {
         self.dispatch();
     }
 
-    /// The mailer is gone, or not to be given jobs any more.
-    pub fn forget(&mut self, mailer: ChildId) {
+    /// The mailer is gone, or not to be given jobs any more: another one may work in its place.
+    pub fn gone(&mut self, mailer: ChildId) {
+        self.forget(mailer);
+        self.dispatch();
+    }
+
+    fn forget(&mut self, mailer: ChildId) {
         if self.working.remove(&mailer) {
             self.vitals.rests(mailer);
         } else {
