@@ -376,6 +376,17 @@ async fn a_pool_that_grows_and_shrinks_under_load_loses_and_repeats_nothing() {
 }
 
 #[actix::test]
+async fn a_pool_shrunk_to_one_while_all_are_busy_goes_on() {
+    tokio::time::pause();
+    let worker = start();
+    worker.put(0..JOBS);
+    tokio::time::sleep(Duration::from_millis(7)).await;
+    worker.supervisor.send(Resize { size: 1 }).await.unwrap().unwrap();
+    worker.settled().await;
+    worker.assert_each_job_once(false);
+}
+
+#[actix::test]
 async fn a_stop_gives_back_what_waits_and_ends_with_0() {
     tokio::time::pause();
     let worker = start();
