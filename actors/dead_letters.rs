@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures::FutureExt;
+use tokio::time::Instant;
 
 use crate::domain::failure::{Cause, Failure};
 use crate::domain::job::DeadLetter;
@@ -113,6 +114,7 @@ impl Handler<Publish> for DeadLetters {
 async fn publish(letter: &Arc<DeadLetter>, ticket: &Ticket, parts: &DeadLettersParts) {
     let mut wait = SHORTEST_WAIT;
     while ticket.is_current() {
+        let began = Instant::now();
         let tried = AssertUnwindSafe(parts.log.publish(Arc::clone(letter))).catch_unwind().await;
         let error = match tried {
             Ok(Ok(())) => return parts.vitals.letter_acknowledged(),
@@ -127,7 +129,7 @@ async fn publish(letter: &Arc<DeadLetter>, ticket: &Ticket, parts: &DeadLettersP
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             "dead letter not published, trying again"
         );
-        parts.vitals.letter_refused(error);
+        parts.vitals.letter_refused(error, began);
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }

@@ -68,9 +68,10 @@ impl Vitals {
         noted.letters_error = None;
     }
 
-    pub fn letter_refused(&self, error: String) {
+    /// A try to publish a letter, begun at `began`, was not acknowledged.
+    pub fn letter_refused(&self, error: String, began: Instant) {
         let mut noted = self.noted.lock();
-        noted.letters_failing_since.get_or_insert_with(Instant::now);
+        noted.letters_failing_since.get_or_insert(began);
         noted.letters_error = Some(error);
     }
 

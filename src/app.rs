@@ -32,6 +32,9 @@ use crate::{dead_letter, http, mask, telemetry};
 /// The version that `/health`, the metrics and `--version` tell.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Wrong configuration (sysexits.h: EX_CONFIG).
+pub const WRONG_CONFIGURATION: u8 = 78;
+
 /// Between two looks for brokers that are away at the start.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
@@ -45,6 +48,8 @@ pub struct Service {
     doors: Arc<ActorDoors>,
     supervisor: Addr<Supervisor>,
     ended: oneshot::Receiver<Ended>,
+    /// Told when Kafka says that a right is missing; closed without a word otherwise.
+    refused: oneshot::Receiver<StartProblem>,
 }
 
 /// Starts everything on the calling arbiter, inside an actix System. Brokers that are away are no error: the
@@ -90,9 +95,17 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     // Set once, right here.
     let _ = doors.actors.set((supervisor.clone(), scrapes));
 
+    let (refuse, refused) = oneshot::channel();
+    let kafka_config = config.kafka.clone();
     let joining = Joining { config, credits, events, offset_log };
     match joining.join().await {
-        Ok(()) => {}
+        // It takes a while, so it runs beside the start; what it finds later ends the process all the same.
+        Ok(()) => drop(actix_rt::spawn(async move {
+            if let Err(problem @ StartProblem::Misconfigured(_)) = kafka::rights::check(&kafka_config).await {
+                // Nobody listens any more when the worker is ending.
+                let _ = refuse.send(problem);
+            }
+        })),
         Err(StartProblem::Misconfigured(text)) => {
             http.stop().await;
             return Err(StartError(text));
@@ -103,7 +116,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
             actix_rt::spawn(joining.join_later());
         }
     }
-    Ok(Service { http, doors, supervisor, ended })
+    Ok(Service { http, doors, supervisor, ended, refused })
 }
 
 /// What is needed to join the group once brokers answer and the topics are there.
@@ -185,9 +198,23 @@ impl Service {
         Stopper(self.supervisor.clone())
     }
 
-    /// Waits for the end and closes the HTTP listener, which stops last.
-    pub async fn ended(self) -> Ended {
-        let ended = self.ended.await;
+    /// Waits for the end and closes the HTTP listener, which stops last. Where Kafka says right after the start
+    /// that a right is missing, the worker drains and the exit code is 78.
+    pub async fn ended(mut self) -> Ended {
+        let refused = async {
+            match (&mut self.refused).await {
+                Ok(problem) => problem,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = &mut self.ended => ended,
+            problem = refused => {
+                self.supervisor.do_send(Stop);
+                let ended = (&mut self.ended).await;
+                ended.map(|_| Ended { exit_code: WRONG_CONFIGURATION, reason: problem.to_string() })
+            }
+        };
         self.http.stop().await;
         ended.unwrap_or_else(|_| Ended { exit_code: 1, reason: "the supervisor died".into() })
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app::WRONG_CONFIGURATION;
 use crate::config::{Problems, Sources};
 
 /// Done.
@@ -20,8 +21,6 @@ const DONE: u8 = 0;
 const FAILED: u8 = 1;
 /// The command line itself is wrong.
 const WRONG_USAGE: u8 = 2;
-/// The configuration is wrong (EX_CONFIG of sysexits.h).
-const WRONG_CONFIGURATION: u8 = 78;
 
 /// The worker between Kafka and an SMTP relay for e-mail that must not be lost.
 #[derive(Debug, Parser)]

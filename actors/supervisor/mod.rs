@@ -4,69 +4,30 @@
 //! is built anew within its restart budget, else the process ends. What must survive a death (the ticket
 //! office, the metrics, the vitals) is handed to each generation.
 
+mod start;
+mod status;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::attempt::Tools;
+pub use start::{Ended, Settings, World, start};
+
 use crate::consumer::{Consumer, ConsumerParts};
 use crate::dead_letters::{DeadLetters, DeadLettersParts};
 use crate::domain::restart::{Restart, RestartBudget};
-use crate::domain::retry::RetryPolicy;
 use crate::guard::{ChildId, ChildSignal, DeathGuard};
 use crate::line::Line;
 use crate::mailer::{Mailer, MailerParts};
 use crate::messages::{
-    ActorName, ActorState, ActorStatus, Allow, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event,
-    GetStatus, MailerGone, MailerState, MailerStatus, PoolStatus, Publish, Resize, Retire, RetryDue, Scrape,
-    SizeOutOfBounds, Status, Stop,
+    ActorName, ActorState, Allow, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event, GetStatus,
+    MailerGone, PoolStatus, Publish, Resize, Retire, RetryDue, Scrape, SizeOutOfBounds, Status, Stop,
 };
-use crate::metrics::{Families, Metrics, MetricsParts};
-use crate::ports::{Composer, DeadLetterLog, Jitter, OffsetLog, OffsetLogEvent, Relay, WallClock};
-use crate::ticket::TicketOffice;
-use crate::vitals::Vitals;
-
-/// The numbers that the actors are set up with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub mailers: usize,
-    pub mailers_max: usize,
-    pub retry: RetryPolicy,
-    /// `limits.crashes`.
-    pub crash_limit: u32,
-    pub commit_interval: Duration,
-    pub drain_timeout: Duration,
-    pub dlq_topic: String,
-}
-
-/// The world, and what outlives every actor.
-pub struct World {
-    pub office: Arc<TicketOffice>,
-    pub offset_log: Arc<dyn OffsetLog>,
-    pub offset_events: async_channel::Receiver<OffsetLogEvent>,
-    pub relay: Rc<dyn Relay>,
-    pub composer: Arc<dyn Composer>,
-    pub dead_letter_log: Rc<dyn DeadLetterLog>,
-    pub clock: Arc<dyn WallClock>,
-    pub jitter: Arc<dyn Jitter>,
-    pub families: Families,
-    pub vitals: Arc<Vitals>,
-    /// Masks the addresses in a failure's reason, for the log.
-    pub mask: fn(&str) -> String,
-}
-
-/// How it all ended. When the supervisor itself dies the sender is dropped without one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    pub exit_code: u8,
-    pub reason: String,
-}
+use crate::metrics::{Metrics, MetricsParts};
 
 /// What the supervisor keeps of one child.
 struct Child {
@@ -121,69 +82,6 @@ pub struct Supervisor {
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long mailers may take to say QUIT once all is committed.
 const GOODBYE: Duration = Duration::from_millis(500);
-
-/// Starts everything on the calling arbiter. The receiver gets how it ended.
-pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape>, oneshot::Receiver<Ended>) {
-    let (sender, ended) = oneshot::channel();
-    let lines = Lines::default();
-    let scrapes = Line::default();
-    let (signals, signalled) = async_channel::unbounded();
-    let supervisor = Supervisor {
-        consumer: ConsumerParts {
-            office: Arc::clone(&world.office),
-            offset_log: Arc::clone(&world.offset_log),
-            events: Box::pin(world.offset_events),
-            dead_letters: lines.publish.clone(),
-            metrics: lines.events.clone(),
-            drained: lines.drained.clone(),
-            escalate: lines.escalate.clone(),
-            vitals: Arc::clone(&world.vitals),
-            clock: Arc::clone(&world.clock),
-            commit_interval: settings.commit_interval,
-            drain_timeout: settings.drain_timeout,
-        },
-        mailer: MailerParts {
-            tools: Tools {
-                relay: world.relay,
-                composer: world.composer,
-                clock: Arc::clone(&world.clock),
-                metrics: lines.events.clone(),
-                vitals: Arc::clone(&world.vitals),
-            },
-            asks: lines.asks.clone(),
-            retries: lines.retries.clone(),
-            dead_letters: lines.publish.clone(),
-            jitter: world.jitter,
-            policy: settings.retry.clone(),
-            crash_limit: settings.crash_limit,
-        },
-        dead_letters: DeadLettersParts {
-            log: world.dead_letter_log,
-            metrics: lines.events.clone(),
-            vitals: Arc::clone(&world.vitals),
-            clock: Arc::clone(&world.clock),
-            mask: world.mask,
-        },
-        metrics: MetricsParts {
-            families: world.families,
-            dlq_topic: settings.dlq_topic.clone(),
-            office: world.office,
-            vitals: world.vitals,
-            clock: world.clock,
-        },
-        lines,
-        scrapes: Line::clone(&scrapes),
-        children: BTreeMap::new(),
-        signals,
-        signalled: Box::pin(signalled),
-        started: Instant::now(),
-        size: settings.mailers,
-        stopping: false,
-        ended: Some(sender),
-        settings,
-    };
-    (supervisor.start(), scrapes, ended)
-}
 
 impl Supervisor {
     /// Builds the next generation of a child and connects its lines.
@@ -330,58 +228,6 @@ impl Supervisor {
         self.size = size;
         self.tell_consumer(Allow(size));
         self.lines.events.send(Event::Pool { size, allowed: size });
-    }
-
-    fn pool_status(&self) -> PoolStatus {
-        let working = self.consumer.vitals.working();
-        let mailers = (0..self.size).filter_map(|slot| {
-            let child = self.children.get(&(ActorName::Mailer, slot))?;
-            let id = ChildId { name: ActorName::Mailer, slot, generation: child.generation };
-            let state = match child.state {
-                ActorState::Restarting | ActorState::Stopped => MailerState::Restarting,
-                ActorState::Running if working.contains(&id) => MailerState::Busy,
-                ActorState::Running => MailerState::Idle,
-            };
-            Some(MailerStatus { id: slot, state, restarts: child.restarts })
-        });
-        PoolStatus {
-            size: self.size,
-            min: 1,
-            max: self.settings.mailers_max,
-            busy: working.len(),
-            allowed: self.size,
-            mailers: mailers.collect(),
-        }
-    }
-
-    /// One line an actor; all mailers in one.
-    fn actor_statuses(&self) -> Vec<ActorStatus> {
-        let mut statuses = vec![ActorStatus {
-            name: ActorName::Supervisor.as_str(),
-            state: if self.stopping { ActorState::Stopped } else { ActorState::Running },
-            restarts: 0,
-            last_error: None,
-            silent_for: Duration::ZERO,
-        }];
-        for name in [ActorName::Consumer, ActorName::Mailer, ActorName::DeadLetters, ActorName::Metrics] {
-            let of_name = self.children.iter().filter(|((of, _), child)| *of == name && !child.retiring);
-            let children: Vec<&Child> = of_name.map(|(_, child)| child).collect();
-            let state = if children.is_empty() || children.iter().any(|c| c.state == ActorState::Stopped) {
-                ActorState::Stopped
-            } else if children.iter().any(|c| c.state == ActorState::Restarting) {
-                ActorState::Restarting
-            } else {
-                ActorState::Running
-            };
-            statuses.push(ActorStatus {
-                name: name.as_str(),
-                state,
-                restarts: children.iter().map(|c| c.restarts).sum(),
-                last_error: children.iter().rev().find_map(|c| c.last_error.clone()),
-                silent_for: children.iter().map(|c| c.last_alive.elapsed()).max().unwrap_or_default(),
-            });
-        }
-        statuses
     }
 }
 

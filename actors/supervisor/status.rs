@@ -1,0 +1,61 @@
+//! What the supervisor answers when it is asked how everything is.
+
+use std::time::Duration;
+
+use super::{Child, Supervisor};
+use crate::guard::ChildId;
+use crate::messages::{ActorName, ActorState, ActorStatus, MailerState, MailerStatus, PoolStatus};
+
+impl Supervisor {
+    pub(super) fn pool_status(&self) -> PoolStatus {
+        let working = self.consumer.vitals.working();
+        let mailers = (0..self.size).filter_map(|slot| {
+            let child = self.children.get(&(ActorName::Mailer, slot))?;
+            let id = ChildId { name: ActorName::Mailer, slot, generation: child.generation };
+            let state = match child.state {
+                ActorState::Restarting | ActorState::Stopped => MailerState::Restarting,
+                ActorState::Running if working.contains(&id) => MailerState::Busy,
+                ActorState::Running => MailerState::Idle,
+            };
+            Some(MailerStatus { id: slot, state, restarts: child.restarts })
+        });
+        PoolStatus {
+            size: self.size,
+            min: 1,
+            max: self.settings.mailers_max,
+            busy: working.len(),
+            allowed: self.size,
+            mailers: mailers.collect(),
+        }
+    }
+
+    /// One line an actor; all mailers in one.
+    pub(super) fn actor_statuses(&self) -> Vec<ActorStatus> {
+        let mut statuses = vec![ActorStatus {
+            name: ActorName::Supervisor.as_str(),
+            state: if self.stopping { ActorState::Stopped } else { ActorState::Running },
+            restarts: 0,
+            last_error: None,
+            silent_for: Duration::ZERO,
+        }];
+        for name in [ActorName::Consumer, ActorName::Mailer, ActorName::DeadLetters, ActorName::Metrics] {
+            let of_name = self.children.iter().filter(|((of, _), child)| *of == name && !child.retiring);
+            let children: Vec<&Child> = of_name.map(|(_, child)| child).collect();
+            let state = if children.is_empty() || children.iter().any(|c| c.state == ActorState::Stopped) {
+                ActorState::Stopped
+            } else if children.iter().any(|c| c.state == ActorState::Restarting) {
+                ActorState::Restarting
+            } else {
+                ActorState::Running
+            };
+            statuses.push(ActorStatus {
+                name: name.as_str(),
+                state,
+                restarts: children.iter().map(|c| c.restarts).sum(),
+                last_error: children.iter().rev().find_map(|c| c.last_error.clone()),
+                silent_for: children.iter().map(|c| c.last_alive.elapsed()).max().unwrap_or_default(),
+            });
+        }
+        statuses
+    }
+}
