@@ -4,6 +4,7 @@
 //! `scripts/setup test` fetches the servers.
 
 mod cli;
+mod connections;
 mod dashboards;
 mod dead_letters;
 mod delivery;
@@ -11,4 +12,6 @@ mod guide_story;
 mod harness;
 mod http;
 mod real_kafka;
+#[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
+mod scripted_smtp;
 mod the_harness;
