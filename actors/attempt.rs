@@ -3,6 +3,7 @@
 //! A panic in here costs this attempt and no actor. The ticket stays outside of what can panic, and what
 //! came of the attempt is written on it before anybody is told.
 
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,9 +56,12 @@ async fn run(
     connection: Option<Box<dyn Connection>>,
     tools: &Tools,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
-    let gate = TicketGate(ticket);
+    let gate = TicketGate { ticket, opened: Cell::new(false) };
+    // Beside what may panic: what is known by then of an e-mail with several recipients is not forgotten.
+    let known = RefCell::new(Known::default());
     let record = Arc::clone(&ticket.record);
-    let work = AssertUnwindSafe(offer(record, &ticket.history, connection, tools, &gate)).catch_unwind();
+    let work = offer(record, &ticket.history, connection, tools, &gate, &known);
+    let work = AssertUnwindSafe(work).catch_unwind();
     tokio::pin!(work);
     let cancellation = ticket.cancellation();
     let cancelled = cancellation.cancelled();
@@ -66,17 +70,20 @@ async fn run(
     loop {
         tokio::select! {
             biased;
-            result = &mut work => return match result {
-                Ok(ended) => ended,
-                Err(_) if ticket.is_past_the_dot() => {
-                    (AttemptEnd::Failed(Failure::lost(Stage::FinalDot, panic_text())), None)
-                }
-                Err(_) => (AttemptEnd::Failed(Failure::crashed(panic_text())), None),
-            },
+            result = &mut work => {
+                return result.unwrap_or_else(|_| {
+                    let failure = if gate.opened.get() {
+                        Failure::lost(Stage::FinalDot, panic_text())
+                    } else {
+                        Failure::crashed(panic_text())
+                    };
+                    (known.take().ended_by(failure), None)
+                });
+            }
             () = &mut cancelled, if !is_cancelled => {
                 // What is past the dot is awaited; the rest is given up unsent, its connection with it.
                 is_cancelled = true;
-                if !ticket.is_past_the_dot() {
+                if !gate.opened.get() {
                     return (AttemptEnd::TakenBack, None);
                 }
             }
@@ -84,16 +91,56 @@ async fn run(
     }
 }
 
+/// What is known so far of the recipients of one e-mail in one attempt.
+#[derive(Default)]
+struct Known {
+    recipients: usize,
+    /// Those that are still being asked for.
+    asked: Vec<usize>,
+    ended: Vec<(usize, Outcome)>,
+}
+
+impl Known {
+    fn answered(self) -> AttemptEnd {
+        AttemptEnd::Answered { recipients: self.recipients, outcomes: self.ended }
+    }
+
+    /// The attempt ends with this failure for whoever has no outcome yet.
+    fn ended_by(mut self, failure: Failure) -> AttemptEnd {
+        if self.ended.is_empty() {
+            return AttemptEnd::Failed(failure);
+        }
+        self.ended.extend(self.asked.iter().map(|index| (*index, Outcome::Failed(failure.clone()))));
+        self.answered()
+    }
+}
+
 fn panic_text() -> String {
     format!("handling the job panicked: {}", last_panic().as_deref().unwrap_or("no text"))
 }
 
-/// Asks the ledger, under its lock, whether the e-mail may go past the dot.
-struct TicketGate<'a>(&'a Ticket);
+/// Asks the ledger, under its lock, whether the e-mail may go past the dot; remembers that it did.
+struct TicketGate<'a> {
+    ticket: &'a Ticket,
+    opened: Cell<bool>,
+}
+
+impl TicketGate<'_> {
+    /// Another transaction of the same attempt may begin: the job is still ours, and before the dot.
+    fn close_again(&self) -> bool {
+        let ours = self.ticket.hold(Hold::Working);
+        if ours {
+            self.opened.set(false);
+        }
+        ours
+    }
+}
 
 impl Gate for TicketGate<'_> {
     fn pass_the_dot(&self) -> bool {
-        self.0.hold(Hold::PastTheDot)
+        let passes = self.ticket.hold(Hold::PastTheDot);
+        self.opened.set(self.opened.get() || passes);
+        passes
     }
 }
 
@@ -103,63 +150,56 @@ async fn offer(
     mut connection: Option<Box<dyn Connection>>,
     tools: &Tools,
     gate: &TicketGate<'_>,
+    known: &RefCell<Known>,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
     let email = match compose(record, tools).await {
         Ok(email) => email,
         Err(failure) => return (AttemptEnd::Failed(failure), connection),
     };
     let mut to = history.to_ask(email.recipients.len());
-    let mut ended: Vec<(usize, Outcome)> = Vec::with_capacity(to.len());
+    *known.borrow_mut() = Known { recipients: email.recipients.len(), asked: to.clone(), ended: Vec::new() };
     let mut free_try_is_left = true;
     loop {
+        let was_kept = connection.is_some();
         let mut open = match connection.take() {
             Some(open) => open,
             None => match tools.relay.connect().await {
                 Ok(open) => open,
-                Err(failure) if ended.is_empty() => return (AttemptEnd::Failed(failure), None),
-                Err(failure) => {
-                    ended.extend(to.iter().map(|index| (*index, Outcome::Failed(failure.clone()))));
-                    return (answered(&email, ended), None);
-                }
+                Err(failure) => return (known.take().ended_by(failure), None),
             },
         };
-        let used_before = open.carried() > 0;
         let transaction = open.send(&email, &to, gate).await;
         connection = open.is_usable().then_some(open);
-        let is_the_connections = |outcome: &Outcome| match outcome {
-            Outcome::Failed(failure) => failure.is_the_connections(),
+        let some_were_taken = transaction.outcomes.contains(&Outcome::Accepted);
+        let outcomes = to.iter().copied().zip(transaction.outcomes);
+        // Who is to be asked again at once, and what is known of the others.
+        let free = was_kept && free_try_is_left;
+        let (again, done): (Vec<_>, Vec<_>) = outcomes.partition(|(_, outcome)| match outcome {
+            Outcome::Failed(failure) if free && failure.is_the_connections() => true,
+            Outcome::Failed(failure) => some_were_taken && is_too_many_recipients(failure),
             _ => false,
-        };
-        let connection_ended = used_before
-            && !transaction.outcomes.is_empty()
-            && transaction.outcomes.iter().all(is_the_connections);
-        if connection_ended && free_try_is_left && gate.0.hold(Hold::Working) {
+        });
+        known.borrow_mut().ended.extend(done);
+        if again.is_empty() || !gate.close_again() {
+            let mut known = known.take();
+            known.ended.extend(again);
+            return (known.answered(), connection);
+        }
+        if again.iter().any(|(_, outcome)| is_the_connections(outcome)) {
             free_try_is_left = false;
             connection = None;
-            continue;
         }
-        let some_were_taken = transaction.outcomes.contains(&Outcome::Accepted);
-        let (again, done): (Vec<_>, Vec<_>) = to
-            .iter()
-            .copied()
-            .zip(transaction.outcomes)
-            .partition(|(_, outcome)| some_were_taken && is_too_many_recipients(outcome));
-        ended.extend(done);
-        if again.is_empty() || !gate.0.hold(Hold::Working) {
-            ended.extend(again);
-            return (answered(&email, ended), connection);
-        }
-        // The rest of a transaction that took some and said "too many recipients" follows at once.
         to = again.into_iter().map(|(index, _)| index).collect();
+        known.borrow_mut().asked.clone_from(&to);
     }
 }
 
-fn answered(email: &Email, outcomes: Vec<(usize, Outcome)>) -> AttemptEnd {
-    AttemptEnd::Answered { recipients: email.recipients.len(), outcomes }
+fn is_the_connections(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if failure.is_the_connections())
 }
 
-fn is_too_many_recipients(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Failed(failure) if failure.stage == Stage::Rcpt && failure.code == Some(452))
+fn is_too_many_recipients(failure: &Failure) -> bool {
+    failure.stage == Stage::Rcpt && failure.code == Some(452)
 }
 
 async fn compose(record: Arc<Record>, tools: &Tools) -> Result<Email, Failure> {
@@ -187,7 +227,9 @@ fn tell(end: &AttemptEnd, took: std::time::Duration, tools: &Tools) {
                 Outcome::Failed(failure) => Some(failure),
                 _ => None,
             });
-            if taken { None } else { failures.next_back() }
+            // What was found before the attempt is not what became of it.
+            let spent = failures.clone().rfind(|failure| failure.spends_attempt);
+            if taken { None } else { spent.or_else(|| failures.next_back()) }
         }
     };
     let Some(failure) = failure else {

@@ -8,15 +8,15 @@ use actix::prelude::*;
 
 use crate::domain::failure::Failure;
 use crate::domain::history::{AttemptEnd, Timing};
-use crate::domain::ledger::{CommitAnswer, Hold};
+use crate::domain::ledger::{CommitAnswer, Hold, Tenure};
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{
-    Allow, AreYouAlive, Ask, Drain, Drained, Escalate, Event, MailerGone, Publish, RetryDue,
+    Allow, AreYouAlive, Ask, Drain, Drained, Escalate, Event, MailerGone, Publish, Purge, RetryDue,
 };
 use crate::pool::Pool;
 use crate::ports::{OffsetLog, OffsetLogEvent, WallClock};
-use crate::ticket::{Claim, TicketOffice, Verdict};
+use crate::ticket::{Claim, Ticket, TicketOffice, Verdict};
 use crate::vitals::Vitals;
 
 /// What each generation of the consumer is made of.
@@ -30,6 +30,7 @@ pub struct ConsumerParts {
     pub metrics: Line<Event>,
     pub drained: Line<Drained>,
     pub escalate: Line<Escalate>,
+    pub purges: Line<Purge>,
     pub vitals: Arc<Vitals>,
     pub clock: Arc<dyn WallClock>,
     pub commit_interval: Duration,
@@ -40,22 +41,31 @@ pub struct Consumer {
     parts: ConsumerParts,
     pool: Pool,
     guard: DeathGuard,
-    /// Set once the stop has begun: whether everything was finished in time.
+    /// Dead letters that came back, to be handed over at the next tick.
+    letters: Vec<Ticket>,
+    draining: bool,
+    /// Set once all is drained: whether that was in time.
     drained_in_time: Option<bool>,
 }
 
 impl Consumer {
     pub fn new(parts: ConsumerParts, allowed: usize, guard: DeathGuard) -> Consumer {
         let pool = Pool::new(allowed, Arc::clone(&parts.vitals));
-        Consumer { parts, pool, guard, drained_in_time: None }
+        Consumer { parts, pool, guard, letters: Vec::new(), draining: false, drained_in_time: None }
     }
 
-    /// Gives partitions up: at once what is before the dot, the rest when it is settled or time is up.
-    /// Resolves to whether all was settled in time.
-    fn quiet(&self, partitions: Vec<i32>) -> impl Future<Output = bool> + 'static {
+    /// Resolves when what is being given up is settled, or time is up: to whether it was in time.
+    fn quiet(&self, revoked: Vec<Tenure>) -> impl Future<Output = bool> + 'static {
         let office = Arc::clone(&self.parts.office);
         let limit = self.parts.drain_timeout;
-        async move { tokio::time::timeout(limit, office.wait_until_quiet(&partitions)).await.is_ok() }
+        async move { tokio::time::timeout(limit, office.wait_until_quiet(&revoked)).await.is_ok() }
+    }
+
+    /// Drops the jobs that are not ours any more, here and in the mailers.
+    fn purge(&mut self) {
+        self.pool.purge();
+        self.letters.retain(Ticket::is_current);
+        self.parts.purges.send(Purge);
     }
 
     /// A ticket that was dropped comes back. Nobody had it in hand: it is simply dispatched again. Somebody
@@ -73,9 +83,8 @@ impl Consumer {
         }
         ticket.in_hand = false;
         match ticket.verdict {
-            Some(Verdict::GivenUp(_) | Verdict::Acknowledged(_)) => {
-                self.parts.dead_letters.send(Publish(ticket))
-            }
+            // Not at once: while DeadLetters is down it would only come back, again and again.
+            Some(Verdict::GivenUp(_) | Verdict::Acknowledged(_)) => self.letters.push(ticket),
             Some(Verdict::Ended(..)) => self.pool.add_first(ticket),
             None if ticket.hold(Hold::Queued) => self.pool.add_first(ticket),
             None => {}
@@ -90,7 +99,12 @@ impl Actor for Consumer {
         ctx.set_mailbox_capacity(usize::MAX >> 1);
         ctx.add_stream(self.parts.office.returns());
         ctx.add_stream(self.parts.events.clone());
-        ctx.run_interval(self.parts.commit_interval, |consumer, _| consumer.parts.office.commit());
+        ctx.run_interval(self.parts.commit_interval, |consumer, _| {
+            consumer.parts.office.commit();
+            for ticket in std::mem::take(&mut consumer.letters) {
+                consumer.parts.dead_letters.send(Publish(ticket));
+            }
+        });
     }
 }
 
@@ -100,8 +114,15 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
             OffsetLogEvent::Assigned(partitions) => {
                 self.parts.office.assign(&partitions);
                 self.parts.vitals.joined(true);
-                self.parts.metrics.send(Event::Rebalanced);
+                if partitions.is_empty() {
+                    // A spare: in the group, and without a partition.
+                    return;
+                }
                 let numbers: Vec<i32> = partitions.iter().map(|assigned| assigned.partition).collect();
+                if self.draining {
+                    self.parts.office.revoke(&numbers);
+                }
+                self.parts.metrics.send(Event::Rebalanced);
                 tracing::info!(partitions = ?numbers, "partitions assigned");
             }
             OffsetLogEvent::Records(records) => {
@@ -110,26 +131,26 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
             }
             OffsetLogEvent::SeenUpTo { partition, next } => self.parts.office.seen_up_to(partition, next),
             OffsetLogEvent::Revoking { partitions, reply } => {
-                self.parts.office.revoke(&partitions);
-                self.pool.purge();
+                let revoked = self.parts.office.revoke(&partitions);
+                self.purge();
                 self.parts.metrics.send(Event::Rebalanced);
                 tracing::info!(partitions = ?partitions, "partitions revoked");
                 let office = Arc::clone(&self.parts.office);
-                let quiet = self.quiet(partitions.clone());
+                let quiet = self.quiet(revoked.clone());
                 ctx.spawn(
                     async move {
                         if !quiet.await {
                             tracing::warn!("the drain time ran out; what is unanswered may be sent again");
                         }
                         // Nobody waits any more when the poll thread's own time ran out first.
-                        let _ = reply.send(office.let_go(&partitions));
+                        let _ = reply.send(office.let_go(&revoked));
                     }
                     .into_actor(self),
                 );
             }
             OffsetLogEvent::Lost(partitions) => {
-                self.parts.office.let_go(&partitions);
-                self.pool.purge();
+                self.parts.office.lose(&partitions);
+                self.purge();
                 self.parts.metrics.send(Event::Rebalanced);
                 tracing::warn!(partitions = ?partitions, "partitions lost; what was in hand is another worker's now");
             }
@@ -210,15 +231,15 @@ impl Handler<Drain> for Consumer {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) {
+        self.draining = true;
         self.parts.offset_log.stop_reading();
-        let partitions = self.parts.office.partitions();
-        self.parts.office.revoke(&partitions);
-        self.pool.purge();
-        let quiet = self.quiet(partitions);
+        let revoked = self.parts.office.revoke(&self.parts.office.partitions());
+        self.purge();
+        let quiet = self.quiet(revoked);
         ctx.spawn(quiet.into_actor(self).map(|in_time, consumer, _| {
             consumer.drained_in_time = Some(in_time);
-            let partitions = consumer.parts.office.partitions();
-            let last = consumer.parts.office.let_go(&partitions);
+            let office = &consumer.parts.office;
+            let last = office.let_go(&office.revoke(&office.partitions()));
             consumer.parts.offset_log.leave(last);
         }));
     }

@@ -27,7 +27,7 @@ pub struct DeadLettersParts {
     pub vitals: Arc<Vitals>,
     pub clock: Arc<dyn WallClock>,
     /// Makes a failure's reason fit for a log line: addresses masked.
-    pub mask: fn(&str) -> String,
+    pub mask: Rc<dyn Fn(&str) -> String>,
 }
 
 pub struct DeadLetters {
@@ -57,6 +57,7 @@ impl DeadLetters {
             return;
         }
         self.parts.metrics.send(Event::DeadLettered { cause: failure.cause });
+        let reason = (self.parts.mask)(&failure.reason);
         tracing::info!(
             topic = %record.topic,
             partition = record.partition,
@@ -64,7 +65,7 @@ impl DeadLetters {
             attempts,
             cause = failure.cause.as_str(),
             stage = failure.stage.as_str(),
-            reason = (self.parts.mask)(&failure.reason),
+            reason,
             "e-mail dead-lettered"
         );
     }
@@ -115,7 +116,8 @@ async fn publish(letter: &Arc<DeadLetter>, ticket: &Ticket, parts: &DeadLettersP
     let mut wait = SHORTEST_WAIT;
     while ticket.is_current() {
         let began = Instant::now();
-        let tried = AssertUnwindSafe(parts.log.publish(Arc::clone(letter))).catch_unwind().await;
+        let tried =
+            AssertUnwindSafe(async { parts.log.publish(Arc::clone(letter)).await }).catch_unwind().await;
         let error = match tried {
             Ok(Ok(())) => return parts.vitals.letter_acknowledged(),
             Ok(Err(error)) => error,

@@ -2,10 +2,41 @@
 
 use std::cell::RefCell;
 
-use crate::messages::ActorName;
-
 thread_local! {
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Names as `mailroom_actor_restarts_total{actor}` and `/health` have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ActorName {
+    Supervisor,
+    Consumer,
+    Mailer,
+    DeadLetters,
+    Metrics,
+    Http,
+}
+
+impl ActorName {
+    pub const ALL: [ActorName; 6] = [
+        ActorName::Supervisor,
+        ActorName::Consumer,
+        ActorName::Mailer,
+        ActorName::DeadLetters,
+        ActorName::Metrics,
+        ActorName::Http,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActorName::Supervisor => "supervisor",
+            ActorName::Consumer => "consumer",
+            ActorName::Mailer => "mailer",
+            ActorName::DeadLetters => "dead_letters",
+            ActorName::Metrics => "metrics",
+            ActorName::Http => "http",
+        }
+    }
 }
 
 /// One generation of one actor.

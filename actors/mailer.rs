@@ -2,10 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use crate::attempt::{Tools, attempt};
@@ -14,7 +16,9 @@ use crate::domain::ledger::{Hold, Settlement};
 use crate::domain::retry::RetryPolicy;
 use crate::guard::DeathGuard;
 use crate::line::Line;
-use crate::messages::{AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, Publish, Retire, RetryDue};
+use crate::messages::{
+    AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, Publish, Purge, Retire, RetryDue,
+};
 use crate::ports::{Connection, Jitter};
 use crate::ticket::{Ticket, Verdict};
 
@@ -94,34 +98,43 @@ impl Mailer {
         self.parts.asks.send(Ask { mailer: self.guard.child(), recipient: ctx.address().recipient() });
     }
 
-    /// Decides what follows a job's attempt, and does it.
+    /// Decides what follows a job's attempt, and does it. What came of the attempt stays on the ticket until
+    /// the decision is written there: should this panic, the next mailer concludes again.
     fn conclude(&mut self, mut ticket: Ticket, ctx: &mut Context<Self>) {
-        let Some(Verdict::Ended(end, timing)) = ticket.verdict.take() else {
-            return self.parts.dead_letters.send(Publish(ticket));
+        let (end, timing) = match &ticket.verdict {
+            Some(Verdict::Ended(end, timing)) => (end.clone(), *timing),
+            Some(Verdict::GivenUp(_) | Verdict::Acknowledged(_)) => {
+                return self.parts.dead_letters.send(Publish(ticket));
+            }
+            // The attempt's task died before it knew: dropped in hand, the ticket comes back as a strike.
+            None => return,
         };
         let fraction = self.parts.jitter.fraction();
         let crash_limit = self.parts.crash_limit;
-        let decision = ticket.history.conclude(end, timing, &self.parts.policy, crash_limit, fraction);
+        let mut history = ticket.history.clone();
+        let decision = history.conclude(end, timing, &self.parts.policy, crash_limit, fraction);
+        if decision == Decision::Delivered {
+            return self.settle(ticket, history.attempts_spent);
+        }
+        ticket.history = history;
+        ticket.in_hand = false;
         match decision {
-            Decision::Delivered => self.settle(ticket),
-            Decision::RetryAfter(wait) => self.wait(ticket, wait, ctx),
+            Decision::RetryAfter(wait) => {
+                ticket.verdict = None;
+                self.wait(ticket, wait, ctx);
+            }
             Decision::DeadLetter(failure) => {
                 ticket.verdict = Some(Verdict::GivenUp(failure));
-                ticket.in_hand = false;
                 if ticket.hold(Hold::DeadLettering) {
                     self.parts.dead_letters.send(Publish(ticket));
                 }
             }
-            Decision::LetGo => ticket.in_hand = false,
+            Decision::LetGo | Decision::Delivered => {}
         }
     }
 
-    fn settle(&self, ticket: Ticket) {
-        let now = self.parts.tools.clock.now();
-        let age_ms = ticket.record.timestamp_ms.map(|ms| (now.timestamp_millis() - ms).max(0));
-        let latency = age_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+    fn settle(&self, ticket: Ticket, attempts: u32) {
         let record = Arc::clone(&ticket.record);
-        let attempts = ticket.history.attempts_spent;
         if !ticket.settle(Settlement::Sent) {
             tracing::warn!(
                 partition = record.partition,
@@ -130,6 +143,9 @@ impl Mailer {
             );
             return;
         }
+        let now = self.parts.tools.clock.now();
+        let age_ms = record.timestamp_ms.map(|ms| (now.timestamp_millis() - ms).max(0));
+        let latency = age_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
         self.parts.tools.metrics.send(Event::Delivered { latency });
         tracing::info!(
             topic = %record.topic,
@@ -155,7 +171,6 @@ impl Mailer {
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             "attempt failed, another follows"
         );
-        ticket.in_hand = false;
         let due = Instant::now() + wait;
         ticket.not_before = Some(due);
         self.keep(ticket, due, ctx);
@@ -231,7 +246,8 @@ impl Handler<Deliver> for Mailer {
         let tools = self.parts.tools.clone();
         let mailer = ctx.address();
         actix_rt::spawn(async move {
-            let connection = attempt(&mut ticket, connection, &tools).await;
+            let attempted = AssertUnwindSafe(attempt(&mut ticket, connection, &tools)).catch_unwind().await;
+            let connection = attempted.unwrap_or(None);
             mailer.do_send(Attempted { ticket, connection });
         });
     }
@@ -259,6 +275,14 @@ impl Handler<WakeUp> for Mailer {
                 self.parts.retries.send(RetryDue(ticket));
             }
         }
+        self.set_timer(ctx);
+    }
+}
+
+impl Handler<Purge> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, _: Purge, ctx: &mut Context<Self>) {
         self.waiting.retain(|Reverse(waiting)| waiting.ticket.is_current());
         self.set_timer(ctx);
     }

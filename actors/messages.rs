@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use actix::prelude::*;
 
 use crate::domain::failure::{Cause, Class};
-use crate::guard::ChildId;
+use crate::guard::{ActorName, ChildId};
 use crate::ports::Connection;
 use crate::ticket::Ticket;
 
@@ -57,6 +57,11 @@ pub struct Allow(pub usize);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct MailerGone(pub ChildId);
+
+/// Consumer → Supervisor → each Mailer: partitions are gone; let go of the jobs that are not ours any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Purge;
 
 /// Supervisor → Mailer: the consumer is a new one; ask again if you are idle.
 #[derive(Message)]
@@ -118,39 +123,6 @@ pub enum Event {
         size: usize,
         allowed: usize,
     },
-}
-
-/// Names as `mailroom_actor_restarts_total{actor}` and `/health` have them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ActorName {
-    Supervisor,
-    Consumer,
-    Mailer,
-    DeadLetters,
-    Metrics,
-    Http,
-}
-
-impl ActorName {
-    pub const ALL: [ActorName; 6] = [
-        ActorName::Supervisor,
-        ActorName::Consumer,
-        ActorName::Mailer,
-        ActorName::DeadLetters,
-        ActorName::Metrics,
-        ActorName::Http,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ActorName::Supervisor => "supervisor",
-            ActorName::Consumer => "consumer",
-            ActorName::Mailer => "mailer",
-            ActorName::DeadLetters => "dead_letters",
-            ActorName::Metrics => "metrics",
-            ActorName::Http => "http",
-        }
-    }
 }
 
 // ---- The service → Supervisor ------------------------------------------------------------------------

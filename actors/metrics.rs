@@ -12,8 +12,8 @@ use prometheus::{
 };
 
 use crate::domain::failure::{Cause, Class};
-use crate::guard::DeathGuard;
-use crate::messages::{ActorName, AreYouAlive, Event, Scrape};
+use crate::guard::{ActorName, DeathGuard};
+use crate::messages::{AreYouAlive, Event, Scrape};
 use crate::ports::WallClock;
 use crate::ticket::{Snapshot, TicketOffice};
 use crate::vitals::Vitals;

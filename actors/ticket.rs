@@ -15,7 +15,7 @@ use crate::domain::failure::Failure;
 use crate::domain::history::{AttemptEnd, History, Timing};
 use crate::domain::job::Record;
 use crate::domain::ledger::{
-    Accounts, CommitAnswer, Freed, Frontier, Hold, HoldAnswer, JobId, Ledger, Settlement,
+    Accounts, CommitAnswer, Freed, Frontier, Hold, HoldAnswer, JobId, Ledger, Settlement, Tenure,
 };
 use crate::ports::{AssignedPartition, CommitOffset, OffsetLog};
 
@@ -63,7 +63,7 @@ impl Ticket {
         self.office.held(self.job).is_some()
     }
 
-    /// Whether its final dot may have been sent.
+    /// Whether its final dot may have been sent, as far as the ledger still knows the job.
     pub fn is_past_the_dot(&self) -> bool {
         self.office.held(self.job) == Some(Hold::PastTheDot)
     }
@@ -143,13 +143,16 @@ impl TicketOffice {
         for assigned in partitions {
             let freed = {
                 let mut ledger = self.ledger.lock();
-                let freed = ledger.forget(&[assigned.partition]);
+                let freed = ledger.forget(assigned.partition);
                 ledger.assign(assigned.partition, assigned.committed);
                 freed
             };
             self.release(&freed);
-            self.tokens.lock().insert(assigned.partition, CancellationToken::new());
+            if let Some(old) = self.tokens.lock().insert(assigned.partition, CancellationToken::new()) {
+                old.cancel();
+            }
         }
+        self.quiet.notify_waiters();
     }
 
     /// Takes these records; returns the tickets of those whose partition is ours.
@@ -193,45 +196,48 @@ impl TicketOffice {
     }
 
     /// Begins to give up these partitions: takes back what is before the dot, and tells whoever has it.
-    pub fn revoke(&self, partitions: &[i32]) {
-        let freed = self.ledger.lock().revoke(partitions);
+    /// Returns what is to be waited for and let go of.
+    pub fn revoke(&self, partitions: &[i32]) -> Vec<Tenure> {
+        let (revoked, freed) = self.ledger.lock().revoke(partitions);
         self.release(&freed);
         let tokens = self.tokens.lock();
         for token in partitions.iter().filter_map(|partition| tokens.get(partition)) {
             token.cancel();
         }
+        revoked
     }
 
-    /// Resolves when nothing of these partitions is past the dot or being dead-lettered.
-    pub async fn wait_until_quiet(&self, partitions: &[i32]) {
+    /// Resolves when nothing of these is past the dot or being dead-lettered.
+    pub async fn wait_until_quiet(&self, tenures: &[Tenure]) {
         loop {
             let notified = self.quiet.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if !self.ledger.lock().is_busy(partitions) {
+            if !self.ledger.lock().is_busy(tenures) {
                 return;
             }
             notified.await;
         }
     }
 
-    /// Whether anything of these partitions is past the dot or being dead-lettered.
-    pub fn is_busy(&self, partitions: &[i32]) -> bool {
-        self.ledger.lock().is_busy(partitions)
+    /// Lets go of these, as far as they are not over; returns what of them is still to be committed.
+    pub fn let_go(&self, tenures: &[Tenure]) -> Vec<CommitOffset> {
+        let (last, freed) = self.ledger.lock().let_go(tenures);
+        self.release(&freed);
+        self.quiet.notify_waiters();
+        last.into_iter().map(to_commit).collect()
     }
 
-    /// Lets go of these partitions; returns what of them is still to be committed.
-    pub fn let_go(&self, partitions: &[i32]) -> Vec<CommitOffset> {
-        let (last, freed) = {
-            let mut ledger = self.ledger.lock();
-            (ledger.last_commits(partitions), ledger.forget(partitions))
-        };
-        self.release(&freed);
-        let mut tokens = self.tokens.lock();
-        for token in partitions.iter().filter_map(|partition| tokens.remove(partition)) {
-            token.cancel();
+    /// These partitions are gone already; whoever has a job of them is told.
+    pub fn lose(&self, partitions: &[i32]) {
+        for partition in partitions {
+            let freed = self.ledger.lock().forget(*partition);
+            self.release(&freed);
+            if let Some(token) = self.tokens.lock().remove(partition) {
+                token.cancel();
+            }
         }
-        last.into_iter().map(to_commit).collect()
+        self.quiet.notify_waiters();
     }
 
     /// Asks for the commit of what moved, unless one is unanswered.

@@ -89,7 +89,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         jitter: Arc::new(RandomJitter),
         families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
         vitals: Arc::new(Vitals::default()),
-        mask: |text| mask::mask_text(text).into_owned(),
+        mask: Rc::new(|text| mask::mask_text(text).into_owned()),
     };
     let (supervisor, scrapes, ended) = supervisor::start(settings(&config), world);
     // Set once, right here.

@@ -19,8 +19,11 @@ pub struct History {
     pub refused: RecipientSet,
     /// How often handling it panicked.
     pub crashes: u32,
-    /// What the dead letter will name, should it come to that.
+    /// The last failure of any kind.
     pub last_failure: Option<Failure>,
+    /// The last failure of a recipient that was refused for good: what the dead letter names once all others
+    /// are served.
+    pub last_refusal: Option<Failure>,
 }
 
 /// What came of one recipient in one transaction.
@@ -125,6 +128,7 @@ impl History {
                     spent |= failure.spends_attempt;
                     if policy.is_final(&failure) {
                         self.refused.insert(index);
+                        self.last_refusal = Some(failure.clone());
                     } else {
                         to_retry = Some(failure.clone());
                     }
@@ -148,15 +152,14 @@ impl History {
         if self.served.len() == recipients {
             return Decision::Delivered;
         }
-        let given_up = |history: &History| {
-            let failure = history.last_failure.clone();
-            Decision::DeadLetter(failure.expect("a recipient that is not served has failed"))
-        };
         match to_retry {
-            None => given_up(self),
+            None => {
+                let failure = last.or_else(|| self.last_refusal.clone());
+                Decision::DeadLetter(failure.expect("a recipient that is not served was refused"))
+            }
             Some(failure) => match policy.after(self.attempts_spent, &failure, fraction) {
                 NextStep::RetryAfter(wait) => Decision::RetryAfter(wait),
-                NextStep::GiveUp => given_up(self),
+                NextStep::GiveUp => Decision::DeadLetter(last.unwrap_or(failure)),
             },
         }
     }
@@ -187,3 +190,7 @@ pub struct Timing {
     pub at: chrono::DateTime<chrono::Utc>,
     pub took_ms: u64,
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

@@ -12,6 +12,13 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AssignmentId(pub u64);
 
+/// One partition for as long as one assignment of it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tenure {
+    pub partition: i32,
+    pub assignment: AssignmentId,
+}
+
 /// Names one taken job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobId {
@@ -136,9 +143,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The partition is ours; records of it may be taken from now on.
+    /// The partition is ours; records of it may be taken from now on. An older assignment of it must have been
+    /// forgotten.
     pub fn assign(&mut self, partition: i32, committed: Option<i64>) -> AssignmentId {
-        self.forget(&[partition]);
+        debug_assert!(
+            !self.partitions.contains_key(&partition),
+            "an older assignment must be forgotten first"
+        );
         self.last_assignment += 1;
         let assignment = AssignmentId(self.last_assignment);
         self.partitions.insert(
@@ -226,47 +237,49 @@ impl Ledger {
         Some(bytes)
     }
 
-    /// Begins to give up these partitions: what is before the dot is taken back. Returns how many jobs and
-    /// bytes that freed.
-    pub fn revoke(&mut self, partitions: &[i32]) -> Freed {
+    /// Begins to give up these partitions: what is before the dot is taken back. Returns what is being given
+    /// up, and the credits that became free.
+    pub fn revoke(&mut self, partitions: &[i32]) -> (Vec<Tenure>, Freed) {
+        let mut revoked = Vec::new();
         let mut freed = Freed::default();
         for partition in partitions {
             let Some(found) = self.partitions.get_mut(partition) else { continue };
             found.revoking = true;
+            revoked.push(Tenure { partition: *partition, assignment: found.assignment });
             for entry in &mut found.entries {
                 if entry.hold.is_some_and(Hold::can_be_taken_back) {
                     freed.add(take_back(entry, &mut self.accounts));
                 }
             }
         }
-        freed
+        (revoked, freed)
     }
 
-    /// Whether any job of these partitions is past the dot or being dead-lettered.
-    pub fn is_busy(&self, partitions: &[i32]) -> bool {
-        partitions
+    /// Whether any job of these is past the dot or being dead-lettered. What is over by now is not busy.
+    pub fn is_busy(&self, tenures: &[Tenure]) -> bool {
+        tenures
             .iter()
-            .filter_map(|partition| self.partitions.get(partition))
+            .filter_map(|tenure| self.of(*tenure))
             .any(|found| found.entries.iter().any(|entry| entry.hold.is_some()))
     }
 
-    /// Their frontiers as far as they are not committed yet, for the last commit of a revoke or stop.
-    pub fn last_commits(&self, partitions: &[i32]) -> Vec<Frontier> {
-        partitions
-            .iter()
-            .filter_map(|partition| {
-                let found = self.partitions.get(partition)?;
-                let offset = found.commitable()?;
-                Some(Frontier { partition: *partition, assignment: found.assignment, offset })
-            })
-            .collect()
+    /// Lets go of these, unless they are over by now; what is still unsettled is given back. Returns what is
+    /// to be committed last.
+    pub fn let_go(&mut self, tenures: &[Tenure]) -> (Vec<Frontier>, Freed) {
+        let mut last = Vec::new();
+        let mut freed = Freed::default();
+        for Tenure { partition, assignment } in tenures.iter().copied() {
+            let Some(found) = self.of(Tenure { partition, assignment }) else { continue };
+            last.extend(found.commitable().map(|offset| Frontier { partition, assignment, offset }));
+            freed.bytes_of_each.append(&mut self.forget(partition).bytes_of_each);
+        }
+        (last, freed)
     }
 
-    /// Lets go of these partitions; what is still unsettled is given back.
-    pub fn forget(&mut self, partitions: &[i32]) -> Freed {
+    /// The partition is gone, whoever had it; what is still unsettled is given back.
+    pub fn forget(&mut self, partition: i32) -> Freed {
         let mut freed = Freed::default();
-        for partition in partitions {
-            let Some(mut found) = self.partitions.remove(partition) else { continue };
+        if let Some(mut found) = self.partitions.remove(&partition) {
             for entry in &mut found.entries {
                 freed.add(take_back(entry, &mut self.accounts));
             }
@@ -321,6 +334,10 @@ impl Ledger {
 
     pub fn accounts(&self) -> Accounts {
         self.accounts
+    }
+
+    fn of(&self, tenure: Tenure) -> Option<&Partition> {
+        self.partitions.get(&tenure.partition).filter(|found| found.assignment == tenure.assignment)
     }
 
     pub fn partitions(&self) -> Vec<i32> {

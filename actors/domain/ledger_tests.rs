@@ -93,14 +93,20 @@ proptest! {
                     ledger.commit_answered([CommitAnswer::Taken, CommitAnswer::Refused, CommitAnswer::NotOurs][usize::from(answer)]);
                 }
                 Step::Revoke => {
-                    ledger.revoke(&[0]);
+                    let (tenures, _) = ledger.revoke(&[0]);
+                    prop_assert_eq!(tenures.len(), 1);
                     revoked = true;
-                    for last in ledger.last_commits(&[0]) {
-                        prop_assert!(seen.range(..last.offset).all(|(_, settled)| *settled));
-                    }
                 }
                 Step::Assign => {
+                    let (tenures, _) = ledger.revoke(&[0]);
+                    for last in ledger.let_go(&tenures).0 {
+                        prop_assert!(!fenced);
+                        prop_assert!(seen.range(..last.offset).all(|(_, settled)| *settled));
+                        committed = Some(last.offset);
+                    }
                     ledger.assign(0, committed);
+                    prop_assert!(ledger.let_go(&tenures).0.is_empty(), "an older assignment is over");
+                    prop_assert_eq!(ledger.partitions(), [0]);
                     // What was committed is settled; a new assignment reads on from there.
                     seen.clear();
                     next = committed.unwrap_or(0);
@@ -136,13 +142,15 @@ fn a_revoke_takes_back_what_is_before_the_dot_and_awaits_the_rest() {
     let take = |ledger: &mut Ledger, offset| ledger.take(0, offset, None, 1).expect("the partition is ours");
     let (queued, past) = (take(&mut ledger, 0), take(&mut ledger, 1));
     assert_eq!(ledger.hold(past, Hold::PastTheDot), HoldAnswer::Held);
-    assert_eq!(ledger.revoke(&[0]).bytes_of_each, [1]);
+    let (tenures, freed) = ledger.revoke(&[0]);
+    assert_eq!(freed.bytes_of_each, [1]);
     assert_eq!(ledger.hold(queued, Hold::Working), HoldAnswer::Gone);
     assert_eq!(ledger.hold(queued, Hold::PastTheDot), HoldAnswer::Gone);
-    assert!(ledger.is_busy(&[0]));
+    assert!(ledger.is_busy(&tenures));
     assert!(ledger.settle(past, Settlement::Sent).is_some());
-    assert!(!ledger.is_busy(&[0]));
-    assert!(ledger.last_commits(&[0]).iter().all(|frontier| frontier.offset == 0), "offset 0 is not settled");
+    assert!(!ledger.is_busy(&tenures));
+    let (last, _) = ledger.let_go(&tenures);
+    assert!(last.iter().all(|frontier| frontier.offset == 0), "offset 0 is not settled");
 }
 
 #[test]
@@ -150,8 +158,12 @@ fn a_result_of_an_older_assignment_changes_nothing() {
     let mut ledger = Ledger::default();
     ledger.assign(0, None);
     let old = ledger.take(0, 0, None, 1).expect("the partition is ours");
+    let (tenures, _) = ledger.revoke(&[0]);
+    ledger.forget(0);
     ledger.assign(0, None);
     assert!(ledger.settle(old, Settlement::Sent).is_none());
     assert_eq!(ledger.accounts().returned, 1);
     assert_eq!(ledger.accounts().sent, 0);
+    ledger.let_go(&tenures);
+    assert_eq!(ledger.partitions(), [0], "what an older revoke lets go of late is over already");
 }

@@ -20,12 +20,12 @@ pub use start::{Ended, Settings, World, start};
 use crate::consumer::{Consumer, ConsumerParts};
 use crate::dead_letters::{DeadLetters, DeadLettersParts};
 use crate::domain::restart::{Restart, RestartBudget};
-use crate::guard::{ChildId, ChildSignal, DeathGuard};
+use crate::guard::{ActorName, ChildId, ChildSignal, DeathGuard};
 use crate::line::Line;
 use crate::mailer::{Mailer, MailerParts};
 use crate::messages::{
-    ActorName, ActorState, Allow, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event, GetStatus,
-    MailerGone, PoolStatus, Publish, Resize, Retire, RetryDue, Scrape, SizeOutOfBounds, Status, Stop,
+    ActorState, Allow, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event, GetStatus, MailerGone,
+    PoolStatus, Publish, Purge, Resize, Retire, RetryDue, Scrape, SizeOutOfBounds, Status, Stop,
 };
 use crate::metrics::{Metrics, MetricsParts};
 
@@ -58,6 +58,7 @@ struct Lines {
     events: Line<Event>,
     drained: Line<Drained>,
     escalate: Line<Escalate>,
+    purges: Line<Purge>,
 }
 
 pub struct Supervisor {
@@ -69,6 +70,8 @@ pub struct Supervisor {
     lines: Lines,
     scrapes: Line<Scrape>,
     children: BTreeMap<(ActorName, usize), Child>,
+    /// Counts up over all children, so that none is ever taken for another.
+    generations: u64,
     signals: async_channel::Sender<ChildSignal>,
     /// Boxed, since the channel's receiver may not move once polled.
     signalled: Pin<Box<async_channel::Receiver<ChildSignal>>>,
@@ -86,7 +89,8 @@ const GOODBYE: Duration = Duration::from_millis(500);
 impl Supervisor {
     /// Builds the next generation of a child and connects its lines.
     fn spawn(&mut self, name: ActorName, slot: usize) {
-        let generation = self.children.get(&(name, slot)).map_or(0, |child| child.generation + 1);
+        self.generations += 1;
+        let generation = self.generations;
         let guard = DeathGuard::new(ChildId { name, slot, generation }, self.signals.clone());
         let address = match name {
             ActorName::Consumer => {
@@ -188,7 +192,10 @@ impl Supervisor {
 
     /// Starts the child again, unless it is not wanted any more; told only then, for it may be the metrics.
     fn restart(&mut self, id: ChildId) {
-        if self.children.contains_key(&(id.name, id.slot)) {
+        let child = self.children.get(&(id.name, id.slot));
+        let waits =
+            |child: &Child| child.generation == id.generation && child.state == ActorState::Restarting;
+        if child.is_some_and(waits) {
             self.spawn(id.name, id.slot);
             self.lines.events.send(Event::Restarted(id.name));
         }
@@ -209,17 +216,19 @@ impl Supervisor {
 
     fn resize(&mut self, size: usize) {
         for slot in size..self.size {
-            if let Some(child) = self.children.get_mut(&(ActorName::Mailer, slot)) {
+            let Some(child) = self.children.get_mut(&(ActorName::Mailer, slot)) else { continue };
+            if let Some(Address::Mailer(mailer)) = &child.address {
                 child.retiring = true;
-                if let Some(Address::Mailer(mailer)) = &child.address {
-                    mailer.do_send(Retire);
-                }
+                mailer.do_send(Retire);
                 let id = ChildId { name: ActorName::Mailer, slot, generation: child.generation };
                 tracing::debug!(slot, "mailer retires");
                 // An idle one is given nothing more; a busy one is counted until it has ended.
                 if !self.consumer.vitals.working().contains(&id) {
                     self.tell_consumer(MailerGone(id));
                 }
+            } else {
+                // It was waiting to be started again: that is not wanted any more.
+                self.children.remove(&(ActorName::Mailer, slot));
             }
         }
         for slot in self.size..size {
@@ -237,6 +246,7 @@ impl Actor for Supervisor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.lines.drained.connect(&ctx.address());
         self.lines.escalate.connect(&ctx.address());
+        self.lines.purges.connect(&ctx.address());
         ctx.add_stream(self.signalled.clone());
         self.spawn(ActorName::Metrics, 0);
         self.spawn(ActorName::DeadLetters, 0);
@@ -341,6 +351,16 @@ impl Handler<Drained> for Supervisor {
                 supervisor.end(ended.clone(), ctx);
             }
         });
+    }
+}
+
+impl Handler<Purge> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Purge, _: &mut Context<Self>) {
+        for mailer in self.mailers() {
+            mailer.do_send(Purge);
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub struct World {
     pub families: Families,
     pub vitals: Arc<Vitals>,
     /// Masks the addresses in a failure's reason, for the log.
-    pub mask: fn(&str) -> String,
+    pub mask: Rc<dyn Fn(&str) -> String>,
 }
 
 /// How it all ended. When the supervisor itself dies the sender is dropped without one.
@@ -73,6 +73,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             metrics: lines.events.clone(),
             drained: lines.drained.clone(),
             escalate: lines.escalate.clone(),
+            purges: lines.purges.clone(),
             vitals: Arc::clone(&world.vitals),
             clock: Arc::clone(&world.clock),
             commit_interval: settings.commit_interval,
@@ -110,6 +111,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
         lines,
         scrapes: Line::clone(&scrapes),
         children: BTreeMap::new(),
+        generations: 0,
         signals,
         signalled: Box::pin(signalled),
         started: Instant::now(),

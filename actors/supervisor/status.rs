@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Child, Supervisor};
-use crate::guard::ChildId;
-use crate::messages::{ActorName, ActorState, ActorStatus, MailerState, MailerStatus, PoolStatus};
+use crate::guard::{ActorName, ChildId};
+use crate::messages::{ActorState, ActorStatus, MailerState, MailerStatus, PoolStatus};
 
 impl Supervisor {
     pub(super) fn pool_status(&self) -> PoolStatus {

@@ -131,15 +131,13 @@ pub(super) fn let_go(consumer: &GroupConsumer, partitions: &TopicPartitionList) 
 }
 
 /// Why a commit was not taken, and whether it is of any use to try again.
+///
+/// An old generation, or a member that the broker does not know, may be a rebalance under way in which we keep
+/// our partitions; trying again can do no harm, and a real loss is told as one.
 fn refusal(error: KafkaError) -> CommitRefusal {
     let not_ours = matches!(
         error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::IllegalGeneration
-                | RDKafkaErrorCode::UnknownMemberId
-                | RDKafkaErrorCode::FencedInstanceId
-                | RDKafkaErrorCode::AssignmentLost
-        )
+        Some(RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::AssignmentLost)
     );
     CommitRefusal { reason: error.to_string(), not_ours }
 }
@@ -151,8 +149,8 @@ mod tests {
     #[test]
     fn only_a_commit_of_partitions_that_are_not_ours_any_more_is_given_up() {
         let cases = [
-            (RDKafkaErrorCode::IllegalGeneration, true),
-            (RDKafkaErrorCode::UnknownMemberId, true),
+            (RDKafkaErrorCode::IllegalGeneration, false),
+            (RDKafkaErrorCode::UnknownMemberId, false),
             (RDKafkaErrorCode::FencedInstanceId, true),
             (RDKafkaErrorCode::RebalanceInProgress, false),
             (RDKafkaErrorCode::NotCoordinator, false),

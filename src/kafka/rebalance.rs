@@ -21,6 +21,8 @@ use super::intake::Member;
 /// How long one question for the committed offsets may keep the poll thread.
 const COMMITTED_TIMEOUT: Duration = Duration::from_millis(500);
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+/// How long the actors' answer may take once their own time is up.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
 /// A last commit may take this much longer than the drain itself.
 const COMMIT_GRACE: Duration = Duration::from_secs(5);
 
@@ -129,6 +131,8 @@ impl Rebalance {
             GroupEvent::Assign(list) if list.count() == 0 => {
                 take_over(&member.consumer, &list);
                 member.pulse.answered();
+                // In the group all the same: a spare is ready.
+                member.tell(OffsetLogEvent::Assigned(Vec::new()));
                 None
             }
             GroupEvent::Assign(list) => Some(Step::Assign { list, not_before: now }),
@@ -140,7 +144,8 @@ impl Rebalance {
                 for partition in numbers(&list) {
                     member.partitions.stop(partition);
                 }
-                let deadline = now + self.drain_timeout;
+                // The actors wait for as long; their answer comes right after that.
+                let deadline = now + self.drain_timeout + ANSWER_GRACE;
                 Some(Step::Drain { list, deadline, reply: Reply::Due { ask_at: now } })
             }
             GroupEvent::Committed(_) => None,
