@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use crate::domain::failure::{Failure, Stage};
+use crate::domain::failure::{Cause, Class, Failure, Stage};
 use crate::domain::history::{AttemptEnd, History, Outcome, Timing};
 use crate::domain::job::Record;
 use crate::domain::ledger::Hold;
@@ -29,8 +29,12 @@ pub struct Tools {
     pub clock: Arc<dyn WallClock>,
     pub metrics: crate::line::Line<Event>,
     pub vitals: Arc<Vitals>,
+    /// Makes a failure's reason fit for a log line: addresses masked.
+    pub mask: Rc<dyn Fn(&str) -> String>,
 }
 
+/// So many failures of the relay in a row are told in the log, once.
+const FAILURES_WORTH_A_LINE: u64 = 3;
 /// Records larger than this are composed on the blocking pool.
 const COMPOSED_IN_PLACE_BYTES: usize = 64 * 1024;
 
@@ -232,19 +236,36 @@ fn tell(end: &AttemptEnd, took: std::time::Duration, tools: &Tools) {
             if taken { None } else { spent.or_else(|| failures.next_back()) }
         }
     };
-    let Some(failure) = failure else {
-        tools.vitals.relay_answered(true, tools.clock.now().into());
-        return tools.metrics.send(Event::Attempted { class: None, took });
+    let class = match failure {
+        Some(failure) if !failure.spends_attempt => return,
+        Some(failure) => Some(failure.class),
+        None => None,
     };
-    if !failure.spends_attempt {
-        return;
-    }
-    use crate::domain::failure::Class;
-    match failure.class {
-        Class::Temporary | Class::Permanent => tools.vitals.relay_answered(false, tools.clock.now().into()),
-        Class::Infrastructure | Class::Limited | Class::Ambiguous => {
-            tools.vitals.relay_failed(failure.reason.clone());
+    tools.metrics.send(Event::Attempted { class, took });
+    tell_of_the_relay(failure, tools);
+}
+
+/// Notes how the relay is, and says so once when it begins to fail and once when it is back.
+fn tell_of_the_relay(failure: Option<&Failure>, tools: &Tools) {
+    match failure.map(|failure| (failure, failure.class)) {
+        Some((failure, Class::Infrastructure | Class::Limited | Class::Ambiguous)) => {
+            if tools.vitals.relay_failed(failure.reason.clone()) == FAILURES_WORTH_A_LINE {
+                let reason = (tools.mask)(&failure.reason);
+                tracing::warn!(
+                    failures = FAILURES_WORTH_A_LINE,
+                    stage = failure.stage.as_str(),
+                    reason,
+                    "the relay fails, whatever the e-mail"
+                );
+            }
+        }
+        // A panic of ours says nothing about the relay.
+        Some((failure, _)) if failure.cause == Cause::Crash => {}
+        Some(_) | None => {
+            let failures = tools.vitals.relay_answered(failure.is_none(), tools.clock.now().into());
+            if failures >= FAILURES_WORTH_A_LINE {
+                tracing::info!(failures, "the relay works again");
+            }
         }
     }
-    tools.metrics.send(Event::Attempted { class: Some(failure.class), took });
 }

@@ -123,7 +123,6 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                     self.parts.office.revoke(&numbers);
                 }
                 self.parts.metrics.send(Event::Rebalanced);
-                tracing::info!(partitions = ?numbers, "partitions assigned");
             }
             OffsetLogEvent::Records(records) => {
                 let tickets = self.parts.office.take(records);

@@ -152,6 +152,8 @@ pub struct Scrape {
     pub ready: bool,
     /// What the log writer has dropped since the start.
     pub log_lines_dropped: u64,
+    /// How often the HTTP listener was started again.
+    pub http_restarts: u64,
 }
 
 /// A pool size that `PUT /pool` may not have.

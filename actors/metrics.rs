@@ -306,6 +306,8 @@ impl Handler<Scrape> for Metrics {
         families.pool_busy.set(as_gauge(self.parts.vitals.working().len()));
         families.ready.set(i64::from(scrape.ready));
         raise(&families.log_lines_dropped, scrape.log_lines_dropped);
+        let http = families.restarts.with_label_values(&[ActorName::Http.as_str()]);
+        raise(&http, scrape.http_restarts);
         TextEncoder::new().encode_to_string(&families.registry.gather()).map_err(|error| error.to_string())
     }
 }

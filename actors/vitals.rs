@@ -43,19 +43,24 @@ impl Vitals {
     }
 
     /// The relay gave an answer about an e-mail, good or bad.
-    pub fn relay_answered(&self, taken: bool, now: SystemTime) {
+    ///
+    /// Returns how many failures in a row that ends.
+    pub fn relay_answered(&self, taken: bool, now: SystemTime) -> u64 {
         let mut noted = self.noted.lock();
-        noted.relay.failures_in_a_row = 0;
+        let ended = std::mem::take(&mut noted.relay.failures_in_a_row);
         if taken {
             noted.relay.last_success = Some(now);
             noted.relay.last_error = None;
         }
+        ended
     }
 
-    pub fn relay_failed(&self, error: String) {
+    /// Returns how many failures in a row that makes.
+    pub fn relay_failed(&self, error: String) -> u64 {
         let mut noted = self.noted.lock();
         noted.relay.failures_in_a_row += 1;
         noted.relay.last_error = Some(error);
+        noted.relay.failures_in_a_row
     }
 
     pub fn letters_under_way(&self, number: usize) {

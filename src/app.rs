@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,8 +12,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::retry::RetryPolicy;
+use mailroom_actors::guard::ActorName;
 use mailroom_actors::line::Line;
-use mailroom_actors::messages::{GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop};
+use mailroom_actors::messages::{
+    ActorState, ActorStatus, GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop,
+};
 use mailroom_actors::metrics::Families;
 use mailroom_actors::ports::{Jitter, OffsetLog, OffsetLogEvent, WallClock};
 use mailroom_actors::supervisor::{self, Settings, Supervisor, World};
@@ -45,6 +49,7 @@ pub struct StartError(pub String);
 /// The running service. Dropping it stops nothing: call [`Service::stop`] and await [`Service::ended`].
 pub struct Service {
     http: HttpServer,
+    http_config: crate::config::Http,
     doors: Arc<ActorDoors>,
     supervisor: Addr<Supervisor>,
     ended: oneshot::Receiver<Ended>,
@@ -97,6 +102,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
 
     let (refuse, refused) = oneshot::channel();
     let kafka_config = config.kafka.clone();
+    let http_config = config.http.clone();
     let joining = Joining { config, credits, events, offset_log };
     match joining.join().await {
         // It takes a while, so it runs beside the start; what it finds later ends the process all the same.
@@ -116,7 +122,8 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
             actix_rt::spawn(joining.join_later());
         }
     }
-    Ok(Service { http, doors, supervisor, ended, refused })
+    let http_config = crate::config::Http { bind: http.address(), ..http_config };
+    Ok(Service { http, http_config, doors, supervisor, ended, refused })
 }
 
 /// What is needed to join the group once brokers answer and the topics are there.
@@ -198,25 +205,44 @@ impl Service {
         Stopper(self.supervisor.clone())
     }
 
-    /// Waits for the end and closes the HTTP listener, which stops last. Where Kafka says right after the start
-    /// that a right is missing, the worker drains and the exit code is 78.
+    /// Waits for the end and closes the HTTP listener, which stops last; starts that again should it end by
+    /// itself. Where Kafka says right after the start that a right is missing, the worker drains and the exit
+    /// code is 78.
     pub async fn ended(mut self) -> Ended {
-        let refused = async {
-            match (&mut self.refused).await {
-                Ok(problem) => problem,
-                Err(_) => std::future::pending().await,
-            }
-        };
-        let ended = tokio::select! {
-            ended = &mut self.ended => ended,
-            problem = refused => {
-                self.supervisor.do_send(Stop);
-                let ended = (&mut self.ended).await;
-                ended.map(|_| Ended { exit_code: WRONG_CONFIGURATION, reason: problem.to_string() })
+        let mut look = actix_rt::time::interval(BETWEEN_LOOKS);
+        let mut misconfigured = None;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut self.ended => break ended,
+                Ok(problem) = &mut self.refused, if misconfigured.is_none() => {
+                    self.supervisor.do_send(Stop);
+                    misconfigured = Some(problem);
+                }
+                _ = look.tick() => self.restart_http(),
             }
         };
         self.http.stop().await;
-        ended.unwrap_or_else(|_| Ended { exit_code: 1, reason: "the supervisor died".into() })
+        match (ended, misconfigured) {
+            (Ok(_), Some(problem)) => Ended { exit_code: WRONG_CONFIGURATION, reason: problem.to_string() },
+            (Ok(ended), None) => ended,
+            (Err(_), _) => Ended { exit_code: 1, reason: "the supervisor died".into() },
+        }
+    }
+
+    fn restart_http(&mut self) {
+        if self.http.is_running() {
+            return;
+        }
+        match http::start(&self.http_config, Arc::clone(&self.doors) as Arc<dyn Doors>) {
+            Ok(http) => {
+                self.http = http;
+                self.doors.http_restarts.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("the http listener had ended, started it again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the http listener has ended and can't be started again yet")
+            }
+        }
     }
 }
 
@@ -234,12 +260,26 @@ impl Stopper {
 #[derive(Default)]
 struct ActorDoors {
     actors: OnceLock<(Addr<Supervisor>, Line<Scrape>)>,
+    http_restarts: AtomicU64,
 }
 
 impl Doors for ActorDoors {
     fn status(&self) -> BoxFuture<'static, Option<Status>> {
         let actors = self.actors.get().cloned();
-        async move { actors?.0.send(GetStatus).await.ok() }.boxed()
+        // Whoever asks is answered by it, so it runs.
+        let http = ActorStatus {
+            name: ActorName::Http.as_str(),
+            state: ActorState::Running,
+            restarts: self.http_restarts.load(Ordering::Relaxed),
+            last_error: None,
+            silent_for: Duration::ZERO,
+        };
+        async move {
+            let mut status = actors?.0.send(GetStatus).await.ok()?;
+            status.actors.push(http);
+            Some(status)
+        }
+        .boxed()
     }
 
     fn resize(&self, size: usize) -> BoxFuture<'static, Option<Result<PoolStatus, SizeOutOfBounds>>> {
@@ -249,11 +289,12 @@ impl Doors for ActorDoors {
 
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {
         let actors = self.actors.get().cloned();
+        let http_restarts = self.http_restarts.load(Ordering::Relaxed);
         async move {
             let (supervisor, scrapes) = actors?;
             let status = supervisor.send(GetStatus).await.ok();
             let ready = status.is_some_and(|status| http::health::ready(&status).passes());
-            scrapes.ask(Scrape { ready, log_lines_dropped: telemetry::dropped_lines() }).await
+            scrapes.ask(Scrape { ready, log_lines_dropped: telemetry::dropped_lines(), http_restarts }).await
         }
         .boxed()
     }

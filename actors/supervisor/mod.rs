@@ -336,7 +336,9 @@ impl Handler<Drained> for Supervisor {
             mailer.do_send(Retire);
         }
         let ended = match drained {
-            Drained { in_time: true, committed: Ok(()) } => Ended { exit_code: 0, reason: "stopped".into() },
+            Drained { in_time: true, committed: Ok(()) } => {
+                Ended { exit_code: 0, reason: "drained, committed and left the group".into() }
+            }
             Drained { in_time: false, .. } => Ended {
                 exit_code: 1,
                 reason: "worker.drain_timeout ran out; what was unanswered may be sent again".into(),

@@ -86,6 +86,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
                 clock: Arc::clone(&world.clock),
                 metrics: lines.events.clone(),
                 vitals: Arc::clone(&world.vitals),
+                mask: Rc::clone(&world.mask),
             },
             asks: lines.asks.clone(),
             retries: lines.retries.clone(),

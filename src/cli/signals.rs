@@ -10,6 +10,9 @@ use tokio::sync::oneshot;
 use super::FAILED;
 use crate::telemetry;
 
+/// Signals closer together than this are one.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 /// The name of the first signal, once there is one. They are awaited on a thread of their own, so that the
 /// second one works even when the service's thread does not get on.
 ///
@@ -19,7 +22,7 @@ pub(super) fn first_signal() -> io::Result<oneshot::Receiver<&'static str>> {
     let (first, asked) = oneshot::channel();
     let (ready, is_ready) = mpsc::sync_channel(1);
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let result = tokio::runtime::Builder::new_current_thread().enable_io().build().and_then(|runtime| {
+        let result = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
             let listening = {
                 let _inside = runtime.enter();
                 signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)))
@@ -41,7 +44,15 @@ pub(super) fn first_signal() -> io::Result<oneshot::Receiver<&'static str>> {
             };
             // Nobody listens any more when the service has ended by itself.
             let _ = first.send(next().await);
-            let second = next().await;
+            // A process group's signal may come twice at once (timeout(1) sends it so): that is one.
+            let one = tokio::time::sleep(SAME_SIGNAL);
+            tokio::pin!(one);
+            let second = loop {
+                tokio::select! {
+                    signal = next() => if one.is_elapsed() { break signal },
+                    () = &mut one, if !one.is_elapsed() => {}
+                }
+            };
             tracing::warn!(signal = second, "second signal, ending at once");
             telemetry::flush(Duration::from_millis(100));
             std::process::exit(FAILED.into());

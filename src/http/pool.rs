@@ -24,10 +24,7 @@ pub(super) async fn show(doors: &dyn Doors, limit: Duration) -> Result<HttpRespo
 pub(super) async fn resize(doors: &dyn Doors, limit: Duration, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let size = wanted_size(body)?;
     match ask(limit, doors.resize(size)).await {
-        Some(Ok(pool)) => {
-            tracing::info!(size = pool.size, "pool resized over http");
-            Ok(HttpResponse::Ok().json(PoolView::of(&pool)))
-        }
+        Some(Ok(pool)) => Ok(HttpResponse::Ok().json(PoolView::of(&pool))),
         Some(Err(SizeOutOfBounds { min, max })) => Err(Refusal::new(
             StatusCode::BAD_REQUEST,
             format!("size must be from {min} to {max}"),

@@ -148,6 +148,11 @@ pub fn check(config: &config::Kafka) -> Result<(), StartProblem> {
                 .into(),
         ));
     }
+    if let Some(name) = mechanism.filter(|name| ["OAUTHBEARER", "GSSAPI"].contains(name)) {
+        return Err(StartProblem::Misconfigured(format!(
+            "kafka.properties: sasl.mechanism {name} is not built in: use \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\""
+        )));
+    }
     for client in [consumer(config), observer(config), producer(config), admin(config)] {
         client.create_native_config().map_err(|e| StartProblem::from_creation(&e))?;
     }

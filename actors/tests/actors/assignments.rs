@@ -30,7 +30,7 @@ async fn a_stop_gives_back_what_waits_and_ends_with_0() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     worker.supervisor.do_send(Stop);
     let ended = worker.ended.await.expect("the supervisor says how it ended");
-    assert_eq!(ended, Ended { exit_code: 0, reason: "stopped".into() });
+    assert_eq!(ended, Ended { exit_code: 0, reason: "drained, committed and left the group".into() });
     let books = worker.office.snapshot().accounts;
     assert!(books.returned > 0);
     assert_eq!(books.consumed, books.sent + books.dead_lettered + books.returned);

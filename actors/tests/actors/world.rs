@@ -277,7 +277,7 @@ impl Worker {
 
     /// The Prometheus text; none when the metrics actor dies over it.
     pub async fn scrape(&self) -> Option<String> {
-        Some(self.scrapes.ask(Scrape { ready: true, log_lines_dropped: 0 }).await?.unwrap())
+        Some(self.scrapes.ask(Scrape { ready: true, log_lines_dropped: 0, http_restarts: 0 }).await?.unwrap())
     }
 
     /// All [`JOBS`] are settled and committed.
