@@ -5,7 +5,7 @@ mod jobs;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{ConfigurationArguments, wrong_configuration};
 use crate::config;
@@ -17,6 +17,7 @@ const JOB_OPTIONS: [&str; 11] =
 #[derive(Args, Debug)]
 #[command(
     arg_required_else_help = true,
+    group = ArgGroup::new("content").args(["otp", "text", "html", "file"]).required(true).multiple(true),
     after_help = "Each job's topic-partition-offset is printed once the brokers have it.\n\n\
                   Example:\n  mailroom send --to ada@example.com --subject Hello --text 'How are you?'"
 )]
@@ -46,7 +47,7 @@ pub(super) struct Arguments {
     html: Option<String>,
 
     /// A one-time password, mailed in words that are built in
-    #[arg(long, value_name = "CODE", required_unless_present_any = ["text", "html", "file"])]
+    #[arg(long, value_name = "CODE")]
     otp: Option<String>,
 
     /// The idempotency key: two jobs with the same one make e-mails with the same Message-ID

@@ -123,9 +123,10 @@ impl Worker {
         })
     }
 
+    /// The next partitions that are given to it; that it is a member without any comes before that at times.
     fn assigned(&self) -> Vec<AssignedPartition> {
         self.wait("an assignment", |event| match event {
-            OffsetLogEvent::Assigned(partitions) => Some(partitions),
+            OffsetLogEvent::Assigned(partitions) => (!partitions.is_empty()).then_some(partitions),
             OffsetLogEvent::Records(_) => panic!("records of partitions that were not announced"),
             _ => None,
         })
