@@ -10,6 +10,7 @@ use actix::Addr;
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::future::FusedFuture;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::guard::ActorName;
@@ -211,14 +212,15 @@ impl Service {
     pub async fn ended(mut self) -> Ended {
         let mut look = actix_rt::time::interval(BETWEEN_LOOKS);
         let mut misconfigured = None;
+        let mut refused = self.refused.fuse();
         let ended = loop {
             tokio::select! {
                 ended = &mut self.ended => break ended,
-                Ok(problem) = &mut self.refused, if misconfigured.is_none() => {
+                Ok(problem) = &mut refused, if !refused.is_terminated() => {
                     self.supervisor.do_send(Stop);
                     misconfigured = Some(problem);
                 }
-                _ = look.tick() => self.restart_http(),
+                _ = look.tick() => restart_http(&mut self.http, &self.http_config, &self.doors),
             }
         };
         self.http.stop().await;
@@ -228,21 +230,19 @@ impl Service {
             (Err(_), _) => Ended { exit_code: 1, reason: "the supervisor died".into() },
         }
     }
+}
 
-    fn restart_http(&mut self) {
-        if self.http.is_running() {
-            return;
+fn restart_http(http: &mut HttpServer, config: &crate::config::Http, doors: &Arc<ActorDoors>) {
+    if http.is_running() {
+        return;
+    }
+    match http::start(config, Arc::clone(doors) as Arc<dyn Doors>) {
+        Ok(started) => {
+            *http = started;
+            doors.http_restarts.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("the http listener had ended, started it again");
         }
-        match http::start(&self.http_config, Arc::clone(&self.doors) as Arc<dyn Doors>) {
-            Ok(http) => {
-                self.http = http;
-                self.doors.http_restarts.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("the http listener had ended, started it again");
-            }
-            Err(error) => {
-                tracing::error!(%error, "the http listener has ended and can't be started again yet")
-            }
-        }
+        Err(error) => tracing::error!(%error, "the http listener has ended and can't be started again yet"),
     }
 }
 
