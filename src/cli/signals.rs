@@ -11,7 +11,7 @@ use super::FAILED;
 use crate::telemetry;
 
 /// Signals closer together than this are one.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+const SAME_SIGNAL: Duration = Duration::from_millis(10);
 
 /// The name of the first signal, once there is one. They are awaited on a thread of their own, so that the
 /// second one works even when the service's thread does not get on.
