@@ -21,6 +21,10 @@ struct Used {
 }
 
 impl Credits {
+    /// The poll thread is woken for this much room at the latest; for an eighth of the limit where that is less.
+    const JOBS_WORTH_WAKING: usize = 512;
+    const BYTES_WORTH_WAKING: usize = 4 << 20;
+
     pub fn new(max_jobs: usize, max_bytes: usize) -> Credits {
         Credits { max_jobs, max_bytes, used: Mutex::default() }
     }
@@ -42,12 +46,17 @@ impl Credits {
         used.bytes += bytes;
     }
 
-    /// Gives credits back. True when the poll thread waits for that.
+    /// Gives credits back. True when the poll thread waits for that, and there is room enough again to be
+    /// worth waking it: for one job at a time it would be woken as often as an e-mail is sent. What frees less
+    /// it finds by itself, since it looks around many times a second.
     pub fn release(&self, bytes: usize) -> bool {
         let mut used = self.used.lock();
         used.jobs = used.jobs.saturating_sub(1);
         used.bytes = used.bytes.saturating_sub(bytes);
-        let wake = used.wanted && used.jobs < self.max_jobs && used.bytes < self.max_bytes;
+        let room = |max: usize, used: usize, most: usize| max.saturating_sub(used) >= (max / 8).clamp(1, most);
+        let wake = used.wanted
+            && room(self.max_jobs, used.jobs, Self::JOBS_WORTH_WAKING)
+            && room(self.max_bytes, used.bytes, Self::BYTES_WORTH_WAKING);
         if wake {
             used.wanted = false;
         }
@@ -64,5 +73,40 @@ impl Credits {
     pub fn in_use(&self) -> (usize, usize) {
         let used = self.used.lock();
         (used.jobs, used.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_larger_than_the_whole_limit_passes_alone() {
+        let credits = Credits::new(10, 100);
+        assert!(credits.is_open());
+        credits.admit(1000);
+        assert!(!credits.is_open());
+        assert!(credits.release(1000), "all is free again");
+        assert!(credits.is_open());
+    }
+
+    #[test]
+    fn the_poll_thread_is_woken_once_and_only_for_an_eighth_of_the_limit() {
+        let credits = Credits::new(80, 1 << 30);
+        (0..80).for_each(|_| credits.admit(1));
+        assert!(!credits.is_open());
+        let woken: Vec<usize> = (1..=80).filter(|_| credits.release(1)).collect();
+        assert_eq!(woken, [10]);
+        assert!(!credits.is_full());
+    }
+
+    #[test]
+    fn with_few_credits_each_one_wakes_it() {
+        let credits = Credits::new(2, 1 << 30);
+        credits.admit(1);
+        credits.admit(1);
+        assert!(!credits.is_open());
+        assert!(credits.release(1));
+        assert!(!credits.release(1), "it does not wait any more");
     }
 }
