@@ -53,7 +53,8 @@ impl Credits {
         let mut used = self.used.lock();
         used.jobs = used.jobs.saturating_sub(1);
         used.bytes = used.bytes.saturating_sub(bytes);
-        let room = |max: usize, used: usize, most: usize| max.saturating_sub(used) >= (max / 8).clamp(1, most);
+        let room =
+            |max: usize, used: usize, most: usize| max.saturating_sub(used) >= (max / 8).clamp(1, most);
         let wake = used.wanted
             && room(self.max_jobs, used.jobs, Self::JOBS_WORTH_WAKING)
             && room(self.max_bytes, used.bytes, Self::BYTES_WORTH_WAKING);
