@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::domain::failure::{Cause, Class, Failure, Stage};
 use crate::domain::history::{AttemptEnd, History, Outcome, Timing};
 use crate::domain::job::Record;
 use crate::domain::ledger::Hold;
-use crate::guard::last_panic;
+use crate::guard::{last_panic, note_panic};
 use crate::messages::Event;
 use crate::ports::{Composer, Connection, Email, Gate, Relay, WallClock};
 use crate::ticket::{Ticket, Verdict};
@@ -35,6 +36,22 @@ pub struct Tools {
 
 /// So many failures of the relay in a row are told in the log, once.
 const FAILURES_WORTH_A_LINE: u64 = 3;
+/// A connection that was not used for this long may have been closed by the relay meanwhile.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A connection that was kept, and since when it has been waiting.
+pub struct Kept {
+    pub connection: Box<dyn Connection>,
+    pub since: Instant,
+}
+
+impl Kept {
+    /// Whether what looks like a failure may be this connection's end: it has carried an e-mail, or been idle.
+    fn may_have_ended(&self) -> bool {
+        self.connection.carried() > 0 || self.since.elapsed() >= IDLE
+    }
+}
+
 /// Records larger than this are composed on the blocking pool.
 const COMPOSED_IN_PLACE_BYTES: usize = 64 * 1024;
 
@@ -42,14 +59,13 @@ const COMPOSED_IN_PLACE_BYTES: usize = 64 * 1024;
 /// The ticket must be held as `Working`.
 pub async fn attempt(
     ticket: &mut Ticket,
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Kept>,
     tools: &Tools,
 ) -> Option<Box<dyn Connection>> {
     let at = tools.clock.now();
     let began = Instant::now();
     let (end, kept) = run(ticket, connection, tools).await;
     let took = began.elapsed();
-    tell(&end, took, tools);
     let timing = Timing { at, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) };
     ticket.verdict = Some(Verdict::Ended(end, timing));
     kept
@@ -57,9 +73,10 @@ pub async fn attempt(
 
 async fn run(
     ticket: &Ticket,
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Kept>,
     tools: &Tools,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
+    let began = Instant::now();
     let gate = TicketGate { ticket, opened: Cell::new(false) };
     // Beside what may panic: what is known by then of an e-mail with several recipients is not forgotten.
     let known = RefCell::new(Known::default());
@@ -81,6 +98,7 @@ async fn run(
                     } else {
                         Failure::crashed(panic_text())
                     };
+                    tell_failure(&failure, began.elapsed(), tools);
                     (known.take().ended_by(failure), None)
                 });
             }
@@ -151,37 +169,47 @@ impl Gate for TicketGate<'_> {
 async fn offer(
     record: Arc<Record>,
     history: &History,
-    mut connection: Option<Box<dyn Connection>>,
+    connection: Option<Kept>,
     tools: &Tools,
     gate: &TicketGate<'_>,
     known: &RefCell<Known>,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
     let email = match compose(record, tools).await {
         Ok(email) => email,
-        Err(failure) => return (AttemptEnd::Failed(failure), connection),
+        Err(failure) => {
+            tell_failure(&failure, Duration::ZERO, tools);
+            return (AttemptEnd::Failed(failure), connection.map(|kept| kept.connection));
+        }
     };
     let mut to = history.to_ask(email.recipients.len());
     *known.borrow_mut() = Known { recipients: email.recipients.len(), asked: to.clone(), ended: Vec::new() };
+    let mut may_have_ended = connection.as_ref().is_some_and(Kept::may_have_ended);
     let mut free_try_is_left = true;
+    let mut connection = connection.map(|kept| kept.connection);
     loop {
-        let was_kept = connection.is_some();
+        let began = Instant::now();
         let mut open = match connection.take() {
             Some(open) => open,
             None => match tools.relay.connect().await {
                 Ok(open) => open,
-                Err(failure) => return (known.take().ended_by(failure), None),
+                Err(failure) => {
+                    tell_failure(&failure, began.elapsed(), tools);
+                    return (known.take().ended_by(failure), None);
+                }
             },
         };
         let transaction = open.send(&email, &to, gate).await;
         connection = open.is_usable().then_some(open);
         let some_were_taken = transaction.outcomes.contains(&Outcome::Accepted);
+        let is_free =
+            free_try_is_left && may_have_ended && transaction.outcomes.iter().any(is_the_connections);
+        if !is_free {
+            tell_outcomes(&transaction.outcomes, began.elapsed(), tools);
+        }
         let outcomes = to.iter().copied().zip(transaction.outcomes);
         // Who is to be asked again at once, and what is known of the others.
-        let free = was_kept && free_try_is_left;
-        let (again, done): (Vec<_>, Vec<_>) = outcomes.partition(|(_, outcome)| match outcome {
-            Outcome::Failed(failure) if free && failure.is_the_connections() => true,
-            Outcome::Failed(failure) => some_were_taken && is_too_many_recipients(failure),
-            _ => false,
+        let (again, done): (Vec<_>, Vec<_>) = outcomes.partition(|(_, outcome)| {
+            (is_free && is_the_connections(outcome)) || (some_were_taken && is_too_many_recipients(outcome))
         });
         known.borrow_mut().ended.extend(done);
         if again.is_empty() || !gate.close_again() {
@@ -189,10 +217,12 @@ async fn offer(
             known.ended.extend(again);
             return (known.answered(), connection);
         }
-        if again.iter().any(|(_, outcome)| is_the_connections(outcome)) {
+        if is_free {
             free_try_is_left = false;
             connection = None;
         }
+        // What follows a 452 goes over a connection that has just carried an e-mail.
+        may_have_ended = connection.is_some();
         to = again.into_iter().map(|(index, _)| index).collect();
         known.borrow_mut().asked.clone_from(&to);
     }
@@ -202,8 +232,8 @@ fn is_the_connections(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(failure) if failure.is_the_connections())
 }
 
-fn is_too_many_recipients(failure: &Failure) -> bool {
-    failure.stage == Stage::Rcpt && failure.code == Some(452)
+fn is_too_many_recipients(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failure) if failure.stage == Stage::Rcpt && failure.code == Some(452))
 }
 
 async fn compose(record: Arc<Record>, tools: &Tools) -> Result<Email, Failure> {
@@ -214,35 +244,40 @@ async fn compose(record: Arc<Record>, tools: &Tools) -> Result<Email, Failure> {
     match tokio::task::spawn_blocking(move || composer.compose(&record)).await {
         Ok(composed) => composed,
         Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
+            // It was noted on the pool's thread; what is left says no more than that.
+            Ok(panic) => {
+                note_panic("in composing".into());
+                std::panic::resume_unwind(panic)
+            }
             Err(_) => Err(Failure::crashed("the runtime ended while composing")),
         },
     }
 }
 
-/// Tells the metrics and the vitals of an attempt that was made; what was found before one is none.
-fn tell(end: &AttemptEnd, took: std::time::Duration, tools: &Tools) {
-    let failure = match end {
-        AttemptEnd::TakenBack => return,
-        AttemptEnd::Failed(failure) => Some(failure),
-        AttemptEnd::Answered { outcomes, .. } => {
-            let taken = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Accepted);
-            let mut failures = outcomes.iter().filter_map(|(_, outcome)| match outcome {
-                Outcome::Failed(failure) => Some(failure),
-                _ => None,
-            });
-            // What was found before the attempt is not what became of it.
-            let spent = failures.clone().rfind(|failure| failure.spends_attempt);
-            if taken { None } else { spent.or_else(|| failures.next_back()) }
-        }
-    };
-    let class = match failure {
-        Some(failure) if !failure.spends_attempt => return,
-        Some(failure) => Some(failure.class),
-        None => None,
-    };
-    tools.metrics.send(Event::Attempted { class, took });
-    tell_of_the_relay(failure, tools);
+/// Tells of one transaction: ok where any recipient was taken. One that was taken back counts for nothing.
+fn tell_outcomes(outcomes: &[Outcome], took: Duration, tools: &Tools) {
+    if outcomes.contains(&Outcome::Accepted) {
+        tools.metrics.send(Event::Attempted { class: None, took });
+        return tell_of_the_relay(None, tools);
+    }
+    if outcomes.contains(&Outcome::TakenBack) {
+        return;
+    }
+    let mut failures = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Failed(failure) if failure.spends_attempt => Some(failure),
+        _ => None,
+    });
+    if let Some(failure) = failures.next_back() {
+        tell_failure(failure, took, tools);
+    }
+}
+
+/// Tells of an attempt that failed as a whole; what was found before it is none.
+fn tell_failure(failure: &Failure, took: Duration, tools: &Tools) {
+    if failure.spends_attempt {
+        tools.metrics.send(Event::Attempted { class: Some(failure.class), took });
+        tell_of_the_relay(Some(failure), tools);
+    }
 }
 
 /// Notes how the relay is, and says so once when it begins to fail and once when it is back.

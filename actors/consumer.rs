@@ -149,6 +149,9 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
             }
             OffsetLogEvent::Lost(partitions) => {
                 self.parts.office.lose(&partitions);
+                if self.parts.office.partitions().is_empty() {
+                    self.parts.vitals.joined(false);
+                }
                 self.purge();
                 self.parts.metrics.send(Event::Rebalanced);
                 tracing::warn!(partitions = ?partitions, "partitions lost; what was in hand is another worker's now");

@@ -95,7 +95,7 @@ pub fn note_panic(message: String) {
     LAST_PANIC.with_borrow_mut(|last| *last = Some(message));
 }
 
-/// What the last panic of this thread left with [`note_panic`].
+/// What the last panic of this thread left with [`note_panic`]; told once.
 pub fn last_panic() -> Option<String> {
-    LAST_PANIC.with_borrow(Clone::clone)
+    LAST_PANIC.with_borrow_mut(Option::take)
 }

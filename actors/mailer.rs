@@ -10,7 +10,7 @@ use actix::prelude::*;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use crate::attempt::{Tools, attempt};
+use crate::attempt::{Kept, Tools, attempt};
 use crate::domain::history::Decision;
 use crate::domain::ledger::{Hold, Settlement};
 use crate::domain::retry::RetryPolicy;
@@ -19,7 +19,7 @@ use crate::line::Line;
 use crate::messages::{
     AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, Publish, Purge, Retire, RetryDue,
 };
-use crate::ports::{Connection, Jitter};
+use crate::ports::Jitter;
 use crate::ticket::{Ticket, Verdict};
 
 /// What each generation of each mailer is made of.
@@ -39,7 +39,7 @@ pub struct Mailer {
     parts: MailerParts,
     guard: DeathGuard,
     /// Kept open between e-mails.
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Kept>,
     busy: bool,
     retiring: bool,
     /// The retries of its own e-mails, the earliest on top.
@@ -203,7 +203,7 @@ impl Mailer {
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.waiting.clear();
         match self.connection.take() {
-            Some(connection) => {
+            Some(Kept { connection, .. }) => {
                 ctx.wait(connection.quit().into_actor(self).map(|(), _, ctx| ctx.stop()));
             }
             None => ctx.stop(),
@@ -258,7 +258,7 @@ impl Handler<Attempted> for Mailer {
 
     fn handle(&mut self, Attempted { ticket, connection }: Attempted, ctx: &mut Context<Self>) {
         self.busy = false;
-        self.connection = connection;
+        self.connection = connection.map(|connection| Kept { connection, since: Instant::now() });
         self.conclude(ticket, ctx);
         self.ask(ctx);
     }

@@ -152,7 +152,7 @@ pub enum OffsetLogEvent {
 pub struct CommitRefusal {
     /// In words.
     pub reason: String,
-    /// The partitions are no longer ours (illegal generation, unknown member): never try again. Else it
+    /// The partitions are certainly no longer ours (fenced, assignment lost): never try again. Else it
     /// stays dirty and is tried again while the partition is ours.
     pub not_ours: bool,
 }

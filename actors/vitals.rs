@@ -37,7 +37,8 @@ impl Vitals {
         self.noted.lock().kafka_error = Some(error);
     }
 
-    /// The group has given this worker its partitions, or that there are none for it.
+    /// The group has given this worker its partitions, or said that there are none for it; false once all are
+    /// lost.
     pub fn joined(&self, joined: bool) {
         self.noted.lock().joined = joined;
     }
@@ -63,8 +64,14 @@ impl Vitals {
         noted.relay.failures_in_a_row
     }
 
+    /// Where none is under way nothing fails: what could not be published may be another worker's by now.
     pub fn letters_under_way(&self, number: usize) {
-        self.noted.lock().letters_under_way = number;
+        let mut noted = self.noted.lock();
+        noted.letters_under_way = number;
+        if number == 0 {
+            noted.letters_failing_since = None;
+            noted.letters_error = None;
+        }
     }
 
     pub fn letter_acknowledged(&self) {

@@ -102,17 +102,10 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     let _ = doors.actors.set((supervisor.clone(), scrapes));
 
     let (refuse, refused) = oneshot::channel();
-    let kafka_config = config.kafka.clone();
     let http_config = config.http.clone();
     let joining = Joining { config, credits, events, offset_log };
     match joining.join().await {
-        // It takes a while, so it runs beside the start; what it finds later ends the process all the same.
-        Ok(()) => drop(actix_rt::spawn(async move {
-            if let Err(problem @ StartProblem::Misconfigured(_)) = kafka::rights::check(&kafka_config).await {
-                // Nobody listens any more when the worker is ending.
-                let _ = refuse.send(problem);
-            }
-        })),
+        Ok(()) => drop(actix_rt::spawn(joining.check_rights(refuse))),
         Err(StartProblem::Misconfigured(text)) => {
             http.stop().await;
             return Err(StartError(text));
@@ -120,7 +113,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         Err(StartProblem::Away(text)) => {
             tracing::warn!(error = %text, "no broker answers, waiting for one");
             joining.offset_log.unreachable(text);
-            actix_rt::spawn(joining.join_later());
+            actix_rt::spawn(joining.join_later(refuse));
         }
     }
     let http_config = crate::config::Http { bind: http.address(), ..http_config };
@@ -144,16 +137,31 @@ impl Joining {
         })
     }
 
-    async fn join_later(self) {
+    /// Brokers that come late may find the same wrong as those that are there at the start.
+    async fn join_later(self, refuse: oneshot::Sender<StartProblem>) {
         loop {
             actix_rt::time::sleep(BETWEEN_LOOKS).await;
             match self.join().await {
-                Ok(()) => return,
-                Err(problem) => {
-                    tracing::warn!(error = %problem, "the group can't be joined yet");
-                    self.offset_log.unreachable(problem.to_string());
+                Ok(()) => return self.check_rights(refuse).await,
+                Err(problem @ StartProblem::Misconfigured(_)) => {
+                    // Nobody listens any more when the worker is ending.
+                    let _ = refuse.send(problem);
+                    return;
+                }
+                Err(StartProblem::Away(text)) => {
+                    tracing::warn!(error = %text, "the group can't be joined yet");
+                    self.offset_log.unreachable(text);
                 }
             }
+        }
+    }
+
+    /// It takes a while, so it runs beside the start; what it finds ends the process all the same.
+    async fn check_rights(self, refuse: oneshot::Sender<StartProblem>) {
+        if let Err(problem @ StartProblem::Misconfigured(_)) = kafka::rights::check(&self.config.kafka).await
+        {
+            // As above.
+            let _ = refuse.send(problem);
         }
     }
 }

@@ -111,7 +111,8 @@ fn check_ascii(job: &Job<'_>, from: &Mailbox) -> Result<(), Failure> {
     if reply_to.is_some_and(Address::needs_smtputf8) {
         return refuse(Cause::InvalidRecipient, "reply_to");
     }
-    for (field, list) in [("to", &job.to), ("cc", &job.cc), ("bcc", &job.bcc)] {
+    // A bcc stands in no header: the envelope's check fails it alone, or sends it by SMTPUTF8.
+    for (field, list) in [("to", &job.to), ("cc", &job.cc)] {
         if list.iter().any(|mailbox| mailbox.address.needs_smtputf8()) {
             return refuse(Cause::InvalidRecipient, field);
         }

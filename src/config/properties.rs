@@ -122,13 +122,12 @@ fn check_sasl(layers: &Layers, properties: &BTreeMap<String, Secretive>, problem
     let origin = || layers.given.get(&key).map_or(Origin::Default, |given| given.origin.clone());
     let mechanism = value("sasl.mechanism").or(value("sasl.mechanisms")).map(str::to_ascii_uppercase);
     match mechanism.as_deref() {
-        None | Some("GSSAPI") => problems.add(
+        None | Some("GSSAPI" | "OAUTHBEARER") => problems.add(
             &key,
             origin(),
-            "asks for SASL: set \"sasl.mechanism\" to what the brokers take, \"PLAIN\", \"SCRAM-SHA-256\", \
-             \"SCRAM-SHA-512\" or \"OAUTHBEARER\" (GSSAPI is not built in)",
+            "asks for SASL: set \"sasl.mechanism\" to what the brokers take, \"PLAIN\", \"SCRAM-SHA-256\" \
+             or \"SCRAM-SHA-512\" (GSSAPI and OAUTHBEARER are not built in)",
         ),
-        Some("OAUTHBEARER") => {}
         Some(_) => {
             let lacks = |name: &str| value(name).is_none() && !problems_name(problems, name);
             if lacks("sasl.username") || lacks("sasl.password") {

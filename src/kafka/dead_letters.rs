@@ -75,6 +75,7 @@ impl DeadLetterLog for KafkaDeadLetters {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let mut limit = usize::MAX;
+            let mut last_size = usize::MAX;
             loop {
                 let (producer, enqueued) = shared.enqueue(&letter, limit).await?;
                 let (size, delivery) = enqueued;
@@ -89,7 +90,9 @@ impl DeadLetterLog for KafkaDeadLetters {
                     },
                     Err(error) => error,
                 };
-                if is_too_large(&error) && limit > SMALLEST_LIMIT {
+                // No smaller than before: the encoder can't shorten it any further.
+                let is_shorter = size < std::mem::replace(&mut last_size, size);
+                if is_too_large(&error) && limit > SMALLEST_LIMIT && is_shorter {
                     limit = (size.min(limit) / 4 * 3).max(SMALLEST_LIMIT);
                     tracing::warn!(
                         size,

@@ -225,9 +225,6 @@ impl Intake {
     /// One turn over the partitions. True when another would bring more at once.
     fn read(&mut self) -> bool {
         let turn = self.member.partitions.read(&self.credits, &self.member.topic);
-        if !turn.batches.is_empty() {
-            self.member.pulse.answered();
-        }
         for batch in turn.batches {
             self.member.tell(OffsetLogEvent::Records(batch));
         }
@@ -264,7 +261,8 @@ impl Intake {
                 | RDKafkaErrorCode::Resolve
                 | RDKafkaErrorCode::OperationTimedOut
                 | RDKafkaErrorCode::PartitionEOF,
-            ) => {}
+            )
+            | KafkaError::PartitionEOF(_) => {}
             _ => self.member.pulse.silent(text),
         }
     }

@@ -181,9 +181,16 @@ fn base(config: &config::Kafka) -> ClientConfig {
 
 fn with_the_users(mut client: ClientConfig, config: &config::Kafka, but: &[&str]) -> ClientConfig {
     for (name, value) in &config.properties {
-        if !but.contains(&name.as_str()) {
-            client.set(name, &value.0);
+        if but.contains(&name.as_str()) {
+            continue;
         }
+        // Another name for one of ours: of the two librdkafka would take whichever it is told last.
+        match name.as_str() {
+            "queue.buffering.max.ms" => drop(client.remove("linger.ms")),
+            "message.timeout.ms" => drop(client.remove("delivery.timeout.ms")),
+            _ => {}
+        }
+        client.set(name, &value.0);
     }
     client
 }

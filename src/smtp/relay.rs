@@ -12,7 +12,7 @@ use super::dial::dial;
 use super::login::Goal;
 use super::sasl::Sasl;
 use super::tls::Tls;
-use crate::config::{Pipelining, Security, Smtp};
+use crate::config::{Pipelining, Secret, Security, Smtp};
 
 /// `[smtp]` of the configuration, made ready: certificates are read once, the password at each connect.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl SmtpRelay {
             helo_name: smtp.helo_name.clone(),
             starttls: smtp.security == Security::Starttls,
             encrypted: smtp.security == Security::Tls,
-            sasl: self.sasl()?,
+            sasl: self.sasl().await?,
             allow_plaintext_auth: smtp.allow_plaintext_auth,
         };
         let tcp = dial(&smtp.host, smtp.port, smtp.timeouts.connect).await?;
@@ -62,9 +62,18 @@ impl SmtpRelay {
         SmtpConnection::open(tcp, tls.as_ref(), goal, smtp.timeouts, pipelining).await
     }
 
-    fn sasl(&self) -> Result<Option<Sasl>, Failure> {
+    async fn sasl(&self) -> Result<Option<Sasl>, Failure> {
         let Some(login) = &self.shared.smtp.login else { return Ok(None) };
-        let password = login.password.read().map_err(|why| {
+        // A file may lie on a disk that does not answer: not on the thread that all mailers share.
+        let secret = login.password.clone();
+        let read = match &login.password {
+            Secret::Value(_) => secret.read(),
+            Secret::File(_) => match tokio::task::spawn_blocking(move || secret.read()).await {
+                Ok(read) => read,
+                Err(_) => Err("reading it panicked".into()),
+            },
+        };
+        let password = read.map_err(|why| {
             Failure::unreachable(Stage::Auth, format!("the SMTP password can't be read: {why}"))
         })?;
         Ok(Some(Sasl::new(login.username.clone(), password, login.mechanism)))

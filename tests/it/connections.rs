@@ -58,6 +58,20 @@ fn only_one_try_is_free_and_a_421_to_a_new_connections_first_e_mail_is_not() {
 }
 
 #[test]
+fn a_kept_connection_gets_its_free_try_once_it_has_been_idle() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = Script::new().on(At::Mail, vec![say("450 4.3.0 Not now")]).start();
+    let worker = send(&relay, &queue, 1);
+    let metrics = worker.metrics();
+    assert_eq!(metrics.get("mailroom_send_attempts_total", &[("result", "temporary")]), 3.0);
+    worker.stop();
+    // The waits are over a second, so a connection has been idle before attempts 2 and 3, which are free once.
+    let offers = relay.log().lines().iter().filter(|line| line.starts_with("MAIL")).count();
+    assert_eq!(offers, 5);
+    assert_eq!(queue.dead_letters()[0].value["retry_count"], 3);
+}
+
+#[test]
 fn recipients_beyond_what_the_relay_takes_at_once_follow_at_once_and_cost_no_attempt() {
     let queue = Queue::new(Kafka::shared(), 1);
     // Two recipients a transaction; the rest is told to come again.
@@ -81,6 +95,11 @@ fn recipients_beyond_what_the_relay_takes_at_once_follow_at_once_and_cost_no_att
         ["a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"]
     );
     assert!(log.taken().len() >= 2);
+    assert_eq!(
+        metrics.get("mailroom_send_attempts_total", &[("result", "ok")]),
+        log.taken().len() as f64,
+        "each transaction counts"
+    );
     assert!(queue.dead_letters().is_empty());
     assert_eq!(log.connections, 1);
 }

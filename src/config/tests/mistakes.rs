@@ -60,7 +60,7 @@ const CASES: &[(&[&str], &str, &str)] = &[
     (&["kafka.properties.session.timeout.ms=hunter2"], "kafka.properties.session.timeout.ms", "librdkafka does not take this value; its CONFIGURATION.md says which it takes"),
     (&["kafka.properties.bootstrap.servers=a:1"], "kafka.properties.bootstrap.servers", "can't be set here: set kafka.brokers instead"),
     (&["kafka.properties.group.id=a"], "kafka.properties.group.id", "can't be set here: set kafka.group instead"),
-    (&["kafka.properties.security.protocol=SASL_SSL"], "kafka.properties.security.protocol", "asks for SASL: set \"sasl.mechanism\" to what the brokers take, \"PLAIN\", \"SCRAM-SHA-256\", \"SCRAM-SHA-512\" or \"OAUTHBEARER\" (GSSAPI is not built in)"),
+    (&["kafka.properties.security.protocol=SASL_SSL"], "kafka.properties.security.protocol", "asks for SASL: set \"sasl.mechanism\" to what the brokers take, \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\" (GSSAPI and OAUTHBEARER are not built in)"),
     (&["kafka.properties.security.protocol=sasl_ssl", "kafka.properties.sasl.mechanism=PLAIN", "kafka.properties.sasl.username=a"], "kafka.properties.security.protocol", "asks for SASL: set both \"sasl.username\" and \"sasl.password\" (or \"sasl.password_file\")"),
 ];
 
