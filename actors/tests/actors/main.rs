@@ -5,4 +5,5 @@
 mod assignments;
 mod deaths;
 mod resizing;
+mod waiting;
 mod world;

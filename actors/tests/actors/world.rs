@@ -58,6 +58,8 @@ pub struct Fakes {
     pub publish: Fuse,
     /// DeadLetters dies at each of so many letters, right after it has settled one.
     pub letters_deadly: AtomicI64,
+    /// Jobs from this offset on are put off each time (451); 0: none.
+    pub put_off_from: AtomicI64,
     /// How long the relay thinks about a final dot, in seconds.
     pub slow_dot_seconds: AtomicU64,
     /// Final dots that the relay has seen.
@@ -112,7 +114,9 @@ impl Connection for FakeConnection {
             self.0.send.burn();
             let reply = |code, text: &str| Reply { code, enhanced: None, text: text.into() };
             // Every seventh is refused for good, every fifth at first.
+            let put_off_from = self.0.put_off_from.load(Ordering::Relaxed);
             let refusal = match offset {
+                n if put_off_from > 0 && n >= put_off_from => Some(reply(451, "Later")),
                 n if n % 7 == 0 => Some(reply(550, "No such user")),
                 n if n % 5 == 0 && is_first_offer(&self.0, n) => Some(reply(451, "Later")),
                 _ => None,
