@@ -63,6 +63,10 @@ pub trait Connection: Send {
     /// How many e-mails it has carried to a 250.
     fn carried(&self) -> u32;
 
+    /// How many commands in a row the relay has refused (4xx or 5xx to MAIL, a RCPT, DATA or the message) since
+    /// it last took an e-mail over this connection. Relays slow down or end a connection for that.
+    fn refused_in_a_row(&self) -> u32;
+
     /// Says QUIT and closes, waiting for the answer 5 s at most.
     fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()>;
 }
@@ -108,6 +112,9 @@ pub struct AssignedPartition {
     pub committed: Option<i64>,
     /// As it was committed; empty when nothing was.
     pub metadata: String,
+    /// The partition's first offset and the one behind its last record (or transaction marker), as found now.
+    pub low: i64,
+    pub high: i64,
 }
 
 /// Where the partition's log ends, and what is committed, as Kafka's own tools see it.
@@ -155,6 +162,8 @@ pub struct CommitRefusal {
     /// The partitions are certainly no longer ours (fenced, assignment lost): never try again. Else it
     /// stays dirty and is tried again while the partition is ours.
     pub not_ours: bool,
+    /// The broker takes no metadata of that size (`offset.metadata.max.bytes`).
+    pub metadata_too_large: bool,
 }
 
 /// The dead letter queue.

@@ -147,6 +147,7 @@ impl TicketOffice {
                 ledger.assign(assigned.partition, assigned.committed);
                 freed
             };
+            self.credits.clear(assigned.partition, i64::MAX);
             self.release(&freed);
             if let Some(old) = self.tokens.lock().insert(assigned.partition, CancellationToken::new()) {
                 old.cancel();

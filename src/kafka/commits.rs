@@ -89,6 +89,7 @@ impl Commits {
             return Some(Err(CommitRefusal {
                 reason: "the partitions are no longer assigned".into(),
                 not_ours: true,
+                metadata_too_large: false,
             }));
         }
         self.send(&offsets, Asker::Actors).err().map(Err)
@@ -107,7 +108,7 @@ impl Commits {
     }
 
     fn send(&mut self, offsets: &[CommitOffset], asker: Asker) -> Answer {
-        let refusal = |reason: String| CommitRefusal { reason, not_ours: false };
+        let refusal = |reason: String| CommitRefusal { reason, not_ours: false, metadata_too_large: false };
         let list = list(&self.topic, offsets).map_err(|error| refusal(error.to_string()))?;
         self.lists.send(list).map_err(|_| refusal("the commit thread has ended".into()))?;
         self.outstanding = Some(asker);

@@ -139,7 +139,8 @@ fn refusal(error: KafkaError) -> CommitRefusal {
         error.rdkafka_error_code(),
         Some(RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::AssignmentLost)
     );
-    CommitRefusal { reason: error.to_string(), not_ours }
+    let metadata_too_large = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge);
+    CommitRefusal { reason: error.to_string(), not_ours, metadata_too_large }
 }
 
 #[cfg(test)]

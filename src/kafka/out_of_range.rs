@@ -79,7 +79,7 @@ fn begin_anew(partition: i32, member: &mut Member) {
     }
     member.tell(OffsetLogEvent::Lost(vec![partition]));
     member.partitions.restart(partition);
-    let anew = AssignedPartition { partition, committed: None, metadata: String::new() };
+    let anew = AssignedPartition { partition, committed: None, metadata: String::new(), low: 0, high: 0 };
     member.tell(OffsetLogEvent::Assigned(vec![anew]));
     // Its queue stays: librdkafka keeps it split off.
     let_go(&member.consumer, &list);

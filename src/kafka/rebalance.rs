@@ -245,7 +245,7 @@ fn assigned(entry: &TopicPartitionListElem<'_>) -> AssignedPartition {
     };
     // rdkafka panics on metadata that is not UTF-8: not ours, and worth no more than none.
     let metadata = catch_unwind(AssertUnwindSafe(|| entry.metadata().to_owned())).unwrap_or_default();
-    AssignedPartition { partition: entry.partition(), committed, metadata }
+    AssignedPartition { partition: entry.partition(), committed, metadata, low: 0, high: 0 }
 }
 
 fn begin_at_the_earliest(list: &mut TopicPartitionList, partitions: &[AssignedPartition], topic: &Arc<str>) {

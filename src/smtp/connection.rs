@@ -99,6 +99,10 @@ impl ports::Connection for SmtpConnection {
         self.carried
     }
 
+    fn refused_in_a_row(&self) -> u32 {
+        0
+    }
+
     fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
         async move {
             // In the middle of something QUIT would be taken for something else.

@@ -143,6 +143,9 @@ impl Connection for FakeConnection {
     fn carried(&self) -> u32 {
         0
     }
+    fn refused_in_a_row(&self) -> u32 {
+        0
+    }
     fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
         async {}.boxed_local()
     }
@@ -258,7 +261,7 @@ pub fn start() -> Worker {
 
 impl Worker {
     pub fn assign(&self, partition: i32, committed: Option<i64>) {
-        let assigned = AssignedPartition { partition, committed, metadata: String::new() };
+        let assigned = AssignedPartition { partition, committed, metadata: String::new(), low: 0, high: 0 };
         self.events.try_send(OffsetLogEvent::Assigned(vec![assigned])).unwrap();
     }
 
