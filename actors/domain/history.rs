@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::failure::{Class, Failure};
 use super::job::{Attempt, RecipientSet};
 use super::retry::{NextStep, RetryPolicy};
 
@@ -57,11 +57,17 @@ pub enum Decision {
     RetryAfter(Duration),
     /// Give it up with this as the dead letter's failure.
     DeadLetter(Failure),
+    /// The relay is still away: nothing is spent, another turn comes.
+    ProbeFailed,
     /// It is not ours any more: let go.
     LetGo,
 }
 
 impl History {
+    pub fn restored(spent: u32, served: RecipientSet, max_attempts: u32) -> History {
+        History { attempts_spent: spent.min(max_attempts.saturating_sub(1)), served, ..History::default() }
+    }
+
     /// A dead letter lists at most this many attempts, the newest.
     pub const LISTED_ATTEMPTS: usize = 100;
 
@@ -74,8 +80,16 @@ impl History {
         policy: &RetryPolicy,
         crash_limit: u32,
         fraction: f64,
+        probe: bool,
     ) -> Decision {
         match end {
+            AttemptEnd::Failed(failure)
+                if probe
+                    && matches!(failure.class, Class::Infrastructure | Class::Limited)
+                    && failure.spends_attempt =>
+            {
+                Decision::ProbeFailed
+            }
             AttemptEnd::TakenBack => Decision::LetGo,
             AttemptEnd::Failed(failure) => self.failed(failure, timing, policy, crash_limit, fraction),
             AttemptEnd::Answered { recipients, outcomes } => {

@@ -15,11 +15,11 @@ fn timing() -> Timing {
 
 fn answered(history: &mut History, recipients: usize, outcomes: Vec<(usize, Outcome)>) -> Decision {
     let end = AttemptEnd::Answered { recipients, outcomes };
-    history.conclude(end, timing(), &RetryPolicy::default(), 3, 0.0)
+    history.conclude(end, timing(), &RetryPolicy::default(), 3, 0.0, false)
 }
 
 fn failed(history: &mut History, failure: Failure, policy: &RetryPolicy) -> Decision {
-    history.conclude(AttemptEnd::Failed(failure), timing(), policy, 3, 0.0)
+    history.conclude(AttemptEnd::Failed(failure), timing(), policy, 3, 0.0, false)
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_letter_names_a_failure_of_somebody_who_does_not_have_the_e_mail() {
 fn an_attempt_that_was_cut_off_spends_nothing() {
     let mut history = History::default();
     assert_eq!(answered(&mut history, 1, vec![(0, Outcome::TakenBack)]), Decision::LetGo);
-    let end = history.conclude(AttemptEnd::TakenBack, timing(), &RetryPolicy::default(), 3, 0.0);
+    let end = history.conclude(AttemptEnd::TakenBack, timing(), &RetryPolicy::default(), 3, 0.0, false);
     assert_eq!((end, history.attempts_spent), (Decision::LetGo, 0));
 }
 
@@ -102,7 +102,7 @@ proptest! {
                     return Ok(());
                 }
                 Decision::RetryAfter(_) => prop_assert!(attempt < 3),
-                Decision::LetGo => prop_assert!(false, "nobody took it back"),
+                Decision::LetGo | Decision::ProbeFailed => prop_assert!(false, "nobody took it back"),
             }
         }
         prop_assert!(false, "the third attempt is the last");

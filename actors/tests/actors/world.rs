@@ -16,12 +16,15 @@ use futures::future::LocalBoxFuture;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::failure::{Failure, Reply, Stage};
 use mailroom_actors::domain::job::{DeadLetter, Record};
+use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::line::Line;
+use mailroom_actors::mailer::ConnectionLife;
 use mailroom_actors::messages::{GetStatus, Scrape};
 use mailroom_actors::metrics::Families;
 use mailroom_actors::ports::*;
 use mailroom_actors::supervisor::{self, Ended, Settings, Supervisor, World};
+use mailroom_actors::throttle::Throttle;
 use mailroom_actors::ticket::TicketOffice;
 use mailroom_actors::vitals::Vitals;
 use parking_lot::Mutex;
@@ -226,7 +229,7 @@ pub fn start() -> Worker {
     for _ in 0..JOBS {
         credits.admit(1);
     }
-    let office = TicketOffice::new(credits, Arc::clone(&offset_log));
+    let office = TicketOffice::new(credits, Arc::clone(&offset_log), RetryPolicy::default(), 3);
     let settings = Settings {
         mailers: 4,
         mailers_max: 64,
@@ -235,6 +238,7 @@ pub fn start() -> Worker {
         commit_interval: Duration::from_millis(50),
         drain_timeout: Duration::from_secs(20),
         dlq_topic: "email-dlq".into(),
+        connections: ConnectionLife { max_emails: 1000, idle_timeout: Duration::from_secs(30) },
     };
     let deadly = Arc::clone(&fakes);
     let world = World {
@@ -248,6 +252,7 @@ pub fn start() -> Worker {
         jitter: Arc::new(FakeJitter(Arc::clone(&fakes))),
         families: Families::new("email-queue", "email-dlq", "test"),
         vitals: Arc::new(Vitals::default()),
+        throttle: Throttle::new(4, Breaker { failures: 20, probe_interval: Duration::from_secs(5) }, None),
         mask: Rc::new(move |text| {
             assert!(deadly.letters_deadly.fetch_sub(1, Ordering::Relaxed) <= 0, "a letter was deadly");
             text.to_owned()
