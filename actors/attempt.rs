@@ -155,8 +155,13 @@ struct TicketGate<'a> {
 }
 
 impl TicketGate<'_> {
-    /// Another transaction of the same attempt may begin: the job is still ours, and before the dot.
-    fn close_again(&self) -> bool {
+    /// Another transaction of the same attempt may begin: the job is still ours, and before the dot. What is known
+    /// by now is remembered before a revoke can take the job back.
+    fn close_again(&self, known: &Known) -> bool {
+        let mut served = self.ticket.history.served;
+        let accepted = known.ended.iter().filter(|(_, outcome)| *outcome == Outcome::Accepted);
+        accepted.for_each(|(index, _)| served.insert(*index));
+        self.ticket.remember_served(served);
         let ours = self.ticket.hold(Hold::Working);
         if ours {
             self.opened.set(false);
@@ -224,7 +229,7 @@ async fn offer(
             (is_free && is_the_connections(outcome)) || (some_were_taken && is_too_many_recipients(outcome))
         });
         known.borrow_mut().ended.extend(done);
-        if again.is_empty() || !gate.close_again() {
+        if again.is_empty() || !gate.close_again(&known.borrow()) {
             let mut known = known.take();
             known.ended.extend(again);
             return (known.answered(), connection);
@@ -320,7 +325,7 @@ fn tell_failure(failure: &Failure, took: Duration, tools: &Tools) {
 fn tell_of_the_relay(failure: Option<&Failure>, tools: &Tools) {
     match failure.map(|failure| (failure, failure.class)) {
         Some((failure, Class::Infrastructure | Class::Limited | Class::Ambiguous)) => {
-            if tools.vitals.relay_failed(failure.reason.clone()) == FAILURES_WORTH_A_LINE {
+            if tools.vitals.relay_failed(failure) == FAILURES_WORTH_A_LINE {
                 let reason = (tools.mask)(&failure.reason);
                 tracing::warn!(
                     failures = FAILURES_WORTH_A_LINE,

@@ -286,6 +286,8 @@ pub struct RelayStatus {
     /// Until the next probe; none unless the circuit is open and no probe is under way.
     pub next_probe: Option<Duration>,
     pub last_error: Option<String>,
+    /// What the last failure is called.
+    pub last_cause: Option<Cause>,
     pub last_success: Option<SystemTime>,
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::credits::{Credits, Intake};
 use crate::domain::failure::Failure;
 use crate::domain::history::{AttemptEnd, History, Timing};
-use crate::domain::job::Record;
+use crate::domain::job::{RecipientSet, Record};
 use crate::domain::ledger::{
     Accounts, CommitAnswer, Freed, Frontier, Hold, HoldAnswer, JobId, Ledger, Settlement, Tenure,
 };
@@ -78,7 +78,12 @@ impl Ticket {
 
     /// The next commits say what has happened to it, so that a restart knows.
     pub fn remember(&self) {
-        let past = Past { attempts: self.history.attempts_spent, served: self.history.served };
+        self.remember_served(self.history.served);
+    }
+
+    /// As [`Ticket::remember`], where by now these recipients have it.
+    pub fn remember_served(&self, served: RecipientSet) {
+        let past = Past { attempts: self.history.attempts_spent, served };
         self.office.ledger.lock().remember(self.job, past);
     }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::domain::failure::{Cause, Failure};
 use crate::guard::ChildId;
 use crate::messages::{DeadLettersStatus, KafkaStatus, RelayStatus};
 use crate::throttle::Throttle;
@@ -33,6 +34,7 @@ struct Noted {
 struct Relay {
     failures_in_a_row: u64,
     last_error: Option<String>,
+    last_cause: Option<Cause>,
     last_success: Option<SystemTime>,
 }
 
@@ -62,15 +64,17 @@ impl Vitals {
         if taken {
             noted.relay.last_success = Some(now);
             noted.relay.last_error = None;
+            noted.relay.last_cause = None;
         }
         ended
     }
 
     /// Returns how many failures in a row that makes.
-    pub fn relay_failed(&self, error: String) -> u64 {
+    pub fn relay_failed(&self, failure: &Failure) -> u64 {
         let mut noted = self.noted.lock();
         noted.relay.failures_in_a_row += 1;
-        noted.relay.last_error = Some(error);
+        noted.relay.last_error = Some(failure.reason.clone());
+        noted.relay.last_cause = Some(failure.cause);
         noted.relay.failures_in_a_row
     }
 
@@ -134,12 +138,13 @@ impl Vitals {
     }
 
     pub fn relay(&self, throttle: &Throttle) -> RelayStatus {
-        let Relay { last_error, last_success, .. } = self.noted.lock().relay.clone();
+        let Relay { last_error, last_cause, last_success, .. } = self.noted.lock().relay.clone();
         RelayStatus {
             circuit: throttle.circuit(),
             failures_in_a_row: throttle.failures_in_a_row(),
             next_probe: throttle.next_probe().map(|at| at.saturating_duration_since(Instant::now())),
             last_error,
+            last_cause,
             last_success,
         }
     }

@@ -291,6 +291,7 @@ impl Ledger {
                 freed.add(take_back(job, &mut self.accounts));
             }
         }
+        self.look_at_the_guard();
         freed
     }
 
@@ -302,7 +303,6 @@ impl Ledger {
         if !self.guarded {
             return true;
         }
-        self.guarded = self.partitions.values().any(|p| p.is_careful() || p.is_marked());
         let is_fenced = |found: &Partition| found.fenced && found.is_careful();
         let mut may = !self.partitions.get(&job.partition).is_some_and(is_fenced);
         for (number, found) in self.partitions.iter_mut().filter(|(_, found)| !found.fenced) {
@@ -310,6 +310,11 @@ impl Ledger {
             may &= (!found.is_careful() && !found.is_marked()) || found.mark(tries.then_some(job.offset));
         }
         may
+    }
+
+    fn look_at_the_guard(&mut self) {
+        self.guarded =
+            self.guarded && self.partitions.values().any(|found| found.is_careful() || found.is_marked());
     }
 
     /// Whether the worker is to make one attempt at a time in all.
@@ -368,6 +373,7 @@ impl Ledger {
                 CommitAnswer::NotOurs => found.fenced = true,
             }
         }
+        self.look_at_the_guard();
         cleared
     }
 
