@@ -61,6 +61,8 @@ pub struct Mailer {
     guard: DeathGuard,
     /// Kept open between e-mails.
     connection: Option<Kept>,
+    /// The one before, saying QUIT: another is opened only then, so that there are never more than mailers.
+    closing: Option<actix_rt::task::JoinHandle<()>>,
     busy: bool,
     retiring: bool,
     /// The retries of its own e-mails, the earliest on top.
@@ -105,6 +107,7 @@ impl Mailer {
             parts,
             guard,
             connection: None,
+            closing: None,
             busy: false,
             retiring: false,
             waiting: BinaryHeap::new(),
@@ -282,9 +285,14 @@ impl Handler<Deliver> for Mailer {
         self.busy = true;
         ticket.is_probe = permit.is_probe();
         let connection = self.connection.take();
+        let closing = self.closing.take();
         let tools = self.parts.tools.clone();
         let mailer = ctx.address();
         actix_rt::spawn(async move {
+            if let Some(closing) = closing {
+                // However that ended, the connection is gone.
+                let _ = closing.await;
+            }
             let attempted =
                 AssertUnwindSafe(attempt(&mut ticket, permit, connection, &tools)).catch_unwind().await;
             let connection = attempted.unwrap_or(None);
@@ -302,7 +310,7 @@ impl Handler<Attempted> for Mailer {
         ticket.last_tried = Some(now);
         match connection {
             Some(connection) if self.parts.connections.is_over(&*connection) => {
-                actix_rt::spawn(connection.quit());
+                self.closing = Some(actix_rt::spawn(connection.quit()));
             }
             Some(connection) => {
                 self.connection = Some(Kept { connection, since: now });
@@ -328,7 +336,7 @@ impl Handler<WakeUp> for Mailer {
         }
         let idle_timeout = self.parts.connections.idle_timeout;
         if let Some(kept) = self.connection.take_if(|kept| kept.since + idle_timeout <= now) {
-            actix_rt::spawn(kept.connection.quit());
+            self.closing = Some(actix_rt::spawn(kept.connection.quit()));
             // The consumer takes it for one with a connection.
             self.ask(ctx);
         }
