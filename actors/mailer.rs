@@ -112,7 +112,7 @@ impl Mailer {
         let fraction = self.parts.jitter.fraction();
         let crash_limit = self.parts.crash_limit;
         let mut history = ticket.history.clone();
-        let decision = history.conclude(end, timing, &self.parts.policy, crash_limit, fraction);
+        let decision = history.conclude(end, timing, &self.parts.policy, crash_limit, fraction, false);
         if decision == Decision::Delivered {
             return self.settle(ticket, history.attempts_spent);
         }
@@ -122,6 +122,10 @@ impl Mailer {
             Decision::RetryAfter(wait) => {
                 ticket.verdict = None;
                 self.wait(ticket, wait, ctx);
+            }
+            Decision::ProbeFailed => {
+                ticket.verdict = None;
+                self.wait(ticket, Duration::ZERO, ctx);
             }
             Decision::DeadLetter(failure) => {
                 ticket.verdict = Some(Verdict::GivenUp(failure));
