@@ -3,7 +3,8 @@
 //!
 //! In reading order: a [`job`] is taken into the [`ledger`], which keeps a [`partition`] each, and whose commits
 //! say more than an offset by their [`metadata`] (written in [`symbols`]); an attempt ends in a [`failure`] or
-//! not; its [`history`] and the [`retry`] policy decide what follows; [`restart`] is about the actors themselves.
+//! not; its [`history`] and the [`retry`] policy decide what follows; the [`pace`] and the [`rate`] say when the
+//! next may begin; [`restart`] is about the actors themselves.
 
 pub mod failure;
 pub mod history;
