@@ -162,6 +162,9 @@ impl Gate for TicketGate<'_> {
     fn pass_the_dot(&self) -> bool {
         let passes = self.ticket.hold(Hold::PastTheDot);
         self.opened.set(self.opened.get() || passes);
+        if passes {
+            crate::kill_point::reach("after-the-dot");
+        }
         passes
     }
 }
@@ -198,6 +201,7 @@ async fn offer(
                 }
             },
         };
+        crate::kill_point::reach("before-mail");
         let transaction = open.send(&email, &to, gate).await;
         connection = open.is_usable().then_some(open);
         let some_were_taken = transaction.outcomes.contains(&Outcome::Accepted);

@@ -125,6 +125,7 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                 self.parts.metrics.send(Event::Rebalanced);
             }
             OffsetLogEvent::Records(records) => {
+                crate::kill_point::reach("after-poll");
                 let tickets = self.parts.office.take(records);
                 self.pool.add_new(tickets);
             }
