@@ -227,3 +227,10 @@ fn launch(command: Command) -> Child {
     launcher.lock().expect("sending does not panic").send((command, reply)).expect("the launcher never ends");
     answer.recv().expect("the launcher never ends").expect("setpriv is installed: run scripts/setup test")
 }
+
+/// Whether a process that we started, and have not waited for, still runs.
+pub fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name in brackets; Z is one that has ended and was not waited for.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
