@@ -174,6 +174,9 @@ impl Gate for TicketGate<'_> {
     fn pass_the_dot(&self) -> bool {
         let passes = self.ticket.hold(Hold::PastTheDot);
         self.opened.set(self.opened.get() || passes);
+        if passes {
+            crate::kill_point::reach("after-the-dot");
+        }
         passes
     }
 }
@@ -214,6 +217,7 @@ async fn offer(
         let slot = tools.throttle.wait_for_a_slot().await;
         waited.set(waited.get() + slot);
         may_have_ended |= slot >= IDLE;
+        crate::kill_point::reach("before-mail");
         let transaction = open.send(&email, &to, gate).await;
         let took = began.elapsed().saturating_sub(slot);
         connection = open.is_usable().then_some(open);

@@ -190,6 +190,7 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                 self.parts.metrics.send(Event::Rebalanced);
             }
             OffsetLogEvent::Records(records) => {
+                crate::kill_point::reach("after-poll");
                 let tickets = self.parts.office.take(records);
                 let (given_up, new) = tickets.into_iter().partition(|ticket| ticket.verdict.is_some());
                 self.letters.extend::<Vec<_>>(given_up);

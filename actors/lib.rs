@@ -45,6 +45,7 @@ pub mod metrics;
 pub mod pool;
 
 pub mod guard;
+pub mod kill_point;
 pub mod line;
 pub mod supervisor;
 pub mod vitals;

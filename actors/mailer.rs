@@ -168,6 +168,7 @@ impl Mailer {
     }
 
     fn settle(&self, ticket: Ticket, attempts: u32) {
+        crate::kill_point::reach("after-250-before-settle");
         let record = Arc::clone(&ticket.record);
         if !ticket.settle(Settlement::Sent) {
             tracing::warn!(
@@ -177,6 +178,7 @@ impl Mailer {
             );
             return;
         }
+        crate::kill_point::reach("after-settle-before-commit");
         let now = self.parts.tools.clock.now();
         let age_ms = record.timestamp_ms.map(|ms| (now.timestamp_millis() - ms).max(0));
         let latency = age_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
