@@ -261,6 +261,11 @@ impl Ledger {
             .any(|found| found.jobs.values().any(|job| job.hold.is_some()))
     }
 
+    /// Whether none of these lasts any more.
+    pub fn is_over(&self, tenures: &[Tenure]) -> bool {
+        tenures.iter().all(|tenure| self.of(*tenure).is_none())
+    }
+
     /// Lets go of these, unless they are over by now; what is still unsettled is given back. Returns what is
     /// to be committed last.
     pub fn let_go(&mut self, tenures: &[Tenure]) -> (Vec<Frontier>, Freed) {
