@@ -6,6 +6,7 @@ use mailroom_actors::domain::failure::{Failure, Stage};
 use mailroom_actors::ports::{self, Email, Gate, Outcome};
 use tokio::net::TcpStream;
 
+use super::answers::Answers;
 use super::ehlo::Extensions;
 use super::line::Line;
 use super::login::{Goal, Login};
@@ -15,14 +16,11 @@ use super::tls::Tls;
 use super::transaction::Transaction;
 use crate::config::Timeouts;
 
-/// Refused commands without an e-mail taken between, after which a connection is given up: servers slow
-/// down from the tenth on, and end the connection soon after.
-const REFUSALS: u32 = 8;
-
 /// A connection that has logged in.
 pub struct SmtpConnection {
     line: Line,
     wire: Wire,
+    answers: Answers,
     extensions: Extensions,
     /// Whether the commands of one e-mail may go out together.
     pipelining: bool,
@@ -34,7 +32,8 @@ pub struct SmtpConnection {
 
 impl SmtpConnection {
     /// Goes from an open TCP connection to one that is ready for MAIL. Without `tls` nothing is encrypted;
-    /// with it everything is, from the start or by STARTTLS as `goal` says.
+    /// with it everything is, from the start or by STARTTLS as `goal` says. From then on all that the relay
+    /// says is told to `answers`.
     ///
     /// # Errors
     /// Of stage `greeting`, `ehlo`, `tls` or `auth`.
@@ -44,6 +43,7 @@ impl SmtpConnection {
         goal: Goal,
         timeouts: Timeouts,
         pipelining: bool,
+        answers: &Answers,
     ) -> Result<SmtpConnection, Failure> {
         let mut line = Line::new(Stream::Plain(tcp), timeouts);
         if goal.encrypted {
@@ -56,7 +56,18 @@ impl SmtpConnection {
             login.encrypted();
         }
         let extensions = login.result()?;
-        Ok(SmtpConnection { line, wire, extensions, pipelining, usable: true, carried: 0, refusals: 0 })
+        wire.logged_in(answers.clone());
+        let answers = answers.clone();
+        Ok(SmtpConnection {
+            line,
+            wire,
+            answers,
+            extensions,
+            pipelining,
+            usable: true,
+            carried: 0,
+            refusals: 0,
+        })
     }
 
     async fn offer(&mut self, email: &Email, to: &[usize], gate: &dyn Gate) -> ports::Transaction {
@@ -65,6 +76,7 @@ impl SmtpConnection {
             let failure = Failure::lost(Stage::Mail, "the connection can't be used any more (stage mail)");
             return ports::Transaction { outcomes: vec![Outcome::Failed(failure); to.len()] };
         }
+        let _awaited = self.answers.await_one();
         let piece_bytes = self.line.piece_bytes();
         let mut transaction =
             Transaction::new(&mut self.wire, email, to, &self.extensions, self.pipelining, piece_bytes);
@@ -76,7 +88,7 @@ impl SmtpConnection {
         } else {
             self.refusals += ending.refusals;
         }
-        self.usable = ending.usable && self.refusals < REFUSALS;
+        self.usable = ending.usable;
         ending.transaction
     }
 }
@@ -100,7 +112,7 @@ impl ports::Connection for SmtpConnection {
     }
 
     fn refused_in_a_row(&self) -> u32 {
-        0
+        self.refusals
     }
 
     fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()> {

@@ -2,8 +2,10 @@
 //!
 //! [`session`] says how a conversation meets a connection; [`login`] and [`transaction`] are the two
 //! conversations, as state machines without a socket or a clock; [`line`] gives them TCP, TLS and
-//! deadlines; [`connection`] and [`relay`] are what the worker holds.
+//! deadlines; [`connection`] and [`relay`] are what the worker holds; [`answers`] knows what is said on all
+//! connections together.
 
+mod answers;
 mod body;
 mod connection;
 mod deadline;

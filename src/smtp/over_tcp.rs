@@ -205,6 +205,9 @@ async fn whatever_goes_wrong_up_to_the_login_has_its_stage() {
     let mishaps = [
         (vec![say("421 4.3.2 busy"), Act::Close], "421 4.3.2 busy"),
         (vec![say("550 5.7.30 no")], "550 5.7.30 no"),
+        (vec![say("454 4.7.0 later")], "454 4.7.0 later"),
+        (vec![say("535 5.7.8 no")], "535 5.7.8 no"),
+        (vec![say("554 no")], "554 no"),
         (vec![Act::Close], "Connection "),
         (vec![Act::Reset], "Connection lost"),
         (vec![Act::Silence], "Connection timed out (stage "),
@@ -228,10 +231,18 @@ async fn whatever_goes_wrong_up_to_the_login_has_its_stage() {
             let begun = Instant::now();
             let failure = why_not(&smtp).await;
             let what = format!("{at:?}: {acts:?}: {failure:?}");
-            assert_eq!((failure.stage, failure.class), (stage, Class::Infrastructure), "{what}");
-            if failure.stage != Stage::Auth {
-                assert_eq!(failure.cause, Cause::SmtpUnreachable, "{what}");
-            }
+            // A reset this early may still be one of connecting.
+            let reset_at_once = at == At::Greeting && matches!(acts[0], Act::Reset);
+            let early = reset_at_once && failure.stage == Stage::Connect;
+            assert!(failure.stage == stage || early, "{what}");
+            assert_eq!(failure.class, Class::Infrastructure, "{what}");
+            let cause = match &acts[0] {
+                _ if failure.stage != Stage::Auth => Cause::SmtpUnreachable,
+                Act::Close | Act::Reset | Act::Silence => Cause::SmtpUnreachable,
+                _ if failure.code.is_some() => Cause::SmtpAuth,
+                _ => Cause::Protocol,
+            };
+            assert_eq!(failure.cause, cause, "{what}");
             let tells_otherwise = in_handshake && matches!(acts[0], Act::Say(_));
             assert!(tells_otherwise || failure.reason.starts_with(reason), "{what}");
             if matches!(acts[0], Act::Silence) {
@@ -319,55 +330,69 @@ const STEPS: [(At, Stage); 5] = [
     (At::Dot, Stage::FinalDot),
 ];
 
+/// What a refusal is at MAIL, at RCPT, at DATA and after the dot (contract, sections 3 and 4).
+fn refusals() -> Vec<(&'static str, [(Class, Cause); 4])> {
+    use Cause::{InvalidRecipient, InvalidSender, Policy, Quota, SmtpAuth, Throttled, TooLarge, Unknown};
+    use Class::{Infrastructure, Limited, Permanent, Temporary};
+    let slower = (Limited, Throttled);
+    let later = (Temporary, Throttled);
+    let unknown = (Permanent, Unknown);
+    let sender = (Permanent, InvalidSender);
+    let recipient = (Permanent, InvalidRecipient);
+    let quota = (Permanent, Quota);
+    vec![
+        ("421 bye", [slower; 4]),
+        ("421 4.7.0 bye", [slower; 4]),
+        ("451 4.4.5 slow", [slower; 4]),
+        ("550 5.4.5 quota", [slower; 4]),
+        ("432 slow", [slower, (Temporary, Unknown), slower, slower]),
+        ("454 Throttling failure", [slower, (Temporary, Unknown), slower, slower]),
+        ("432 4.3.2 slow", [slower, later, slower, slower]),
+        ("554 5.3.2 slow", [slower, (Permanent, Throttled), slower, slower]),
+        ("451 4.7.1 slow", [slower, later, later, later]),
+        ("450 later", [later; 4]),
+        ("451 later", [later; 4]),
+        ("452 full", [later; 4]),
+        ("530 5.7.0 log in", [(Infrastructure, SmtpAuth); 4]),
+        ("534 5.7.9 log in", [(Infrastructure, SmtpAuth); 4]),
+        ("535 log in", [(Infrastructure, SmtpAuth); 4]),
+        ("538 log in", [(Infrastructure, SmtpAuth); 4]),
+        ("550 no", [sender, recipient, unknown, unknown]),
+        ("551 no", [sender, recipient, unknown, unknown]),
+        ("552 no", [sender, quota, quota, quota]),
+        ("553 no", [sender, recipient, unknown, unknown]),
+        ("554 no", [sender, unknown, unknown, unknown]),
+        ("550 5.1.1 who?", [recipient; 4]),
+        ("552 5.3.4 too large", [(Permanent, TooLarge); 4]),
+        ("554 5.7.1 spam", [(Permanent, Policy); 4]),
+    ]
+}
+
 #[tokio::test]
 async fn every_refusal_has_its_class_and_cause_for_one_recipient_and_for_two() {
-    use Cause::{Ambiguous, InvalidRecipient, InvalidSender, Policy, Quota, SmtpAuth, Throttled, Unknown};
-    use Class::{Infrastructure, Limited, Permanent, Temporary};
-    let table = [
-        (At::Mail, "421 4.7.0 bye", Limited, Throttled),
-        (At::Mail, "450 later", Temporary, Throttled),
-        (At::Mail, "451 4.7.1 slow", Limited, Throttled),
-        (At::Mail, "454 slow", Limited, Throttled),
-        (At::Mail, "530 5.7.0 log in", Infrastructure, SmtpAuth),
-        (At::Mail, "550 5.4.5 quota", Limited, Throttled),
-        (At::Mail, "553 not you", Permanent, InvalidSender),
-        (At::Rcpt, "421 bye", Limited, Throttled),
-        (At::Rcpt, "450 later", Temporary, Throttled),
-        (At::Rcpt, "452 full", Temporary, Throttled),
-        (At::Rcpt, "550 5.1.1 who?", Permanent, InvalidRecipient),
-        (At::Rcpt, "552 full", Permanent, Quota),
-        (At::Data, "421 bye", Limited, Throttled),
-        (At::Data, "451 later", Temporary, Throttled),
-        (At::Data, "454 Throttling failure", Limited, Throttled),
-        (At::Data, "554 no", Permanent, Unknown),
-        (At::Dot, "432 4.3.2 slow", Limited, Throttled),
-        (At::Dot, "451 later", Temporary, Throttled),
-        (At::Dot, "554 5.7.1 spam", Permanent, Policy),
-        (At::Dot, "250-ok", Class::Ambiguous, Ambiguous),
+    let steps = [
+        (At::Mail, Stage::Mail),
+        (At::Rcpt, Stage::Rcpt),
+        (At::Data, Stage::Data),
+        (At::Dot, Stage::FinalDot),
     ];
-    for pipelining in [Pipelining::Within, Pipelining::Off] {
-        for (at, reply, class, cause) in table {
-            for recipients in [1, 2] {
-                let acts =
-                    if class == Class::Ambiguous { vec![say(reply), Act::Close] } else { vec![say(reply)] };
-                let server = Script::new().on(at, acts).start();
+    for (reply, expected) in refusals() {
+        for ((at, stage), expected) in steps.into_iter().zip(expected) {
+            let server = Script::new().on(at, vec![say(reply)]).start();
+            for (pipelining, recipients) in
+                [(Pipelining::Within, 1), (Pipelining::Within, 2), (Pipelining::Off, 1), (Pipelining::Off, 2)]
+            {
                 let mut connection = open(&Smtp { pipelining, ..settings(&server) }).await.expect("open");
                 for outcome in send(&mut connection, &email(recipients)).await {
                     let failure = failure(&outcome);
                     let what = format!("{at:?} {reply} {recipients} {pipelining:?}: {failure:?}");
-                    let stage = STEPS.iter().find(|(step, _)| *step == at).expect("a step").1;
-                    assert_eq!(
-                        (failure.stage, failure.class, failure.cause),
-                        (stage, class, cause),
-                        "{what}"
-                    );
-                    if class != Class::Ambiguous {
-                        assert_eq!(failure.reason, reply, "{what}");
-                    }
+                    assert_eq!(failure.stage, stage, "{what}");
+                    assert_eq!((failure.class, failure.cause), expected, "{what}");
+                    assert_eq!(failure.reason, reply, "{what}");
                 }
-                let closing = reply.starts_with("421") || class == Class::Ambiguous;
-                assert_eq!(connection.is_usable(), !closing, "{at:?} {reply}");
+                assert_eq!(connection.is_usable(), !reply.starts_with("421"), "{at:?} {reply}");
             }
+            assert!(server.log().taken().is_empty(), "{at:?} {reply}");
         }
     }
 }
@@ -375,17 +400,24 @@ async fn every_refusal_has_its_class_and_cause_for_one_recipient_and_for_two() {
 #[tokio::test]
 async fn whatever_goes_wrong_with_an_e_mail_has_its_stage_and_class() {
     let mishaps = [
-        (vec![Act::Close], "Connection "),
-        (vec![Act::Reset], "Connection "),
-        (vec![Act::Silence], "Connection timed out (stage "),
-        (vec![Act::Repeat(b"250-and so on\r\n".to_vec())], ""),
-        (vec![Act::Repeat(b"250 a".to_vec())], ""),
-        (vec![say("what?")], ""),
-        (vec![say("220 what?")], ""),
-        (vec![Act::Say(b"\xff\xfe\x00\r\n".to_vec())], ""),
+        (vec![Act::Close], "Connection ", Cause::SmtpUnreachable),
+        (vec![Act::Reset], "Connection ", Cause::SmtpUnreachable),
+        (vec![Act::Silence], "Connection timed out (stage ", Cause::SmtpUnreachable),
+        (vec![Act::Repeat(b"250-and so on\r\n".to_vec())], "", Cause::Protocol),
+        (vec![Act::Repeat(b"250 a".to_vec())], "", Cause::Protocol),
+        (vec![say("what?")], "", Cause::Protocol),
+        (vec![say("220 what?")], "", Cause::Protocol),
+        (vec![say("354 what?")], "", Cause::Protocol),
+        (vec![Act::Say(b"\xff\xfe\x00\r\n".to_vec())], "", Cause::Protocol),
+        // An answer that never ends.
+        (vec![say("250-ok"), Act::Close], "", Cause::SmtpUnreachable),
     ];
     for (at, stage) in STEPS {
-        for (acts, reason) in &mishaps {
+        for (acts, reason, cause) in &mishaps {
+            // This is what DATA waits for.
+            if at == At::Data && matches!(&acts[0], Act::Say(bytes) if bytes.starts_with(b"354")) {
+                continue;
+            }
             for recipients in [1, 2] {
                 let server = Script::new().on(at, acts.clone()).start();
                 let mut smtp = settings(&server);
@@ -407,16 +439,16 @@ async fn whatever_goes_wrong_with_an_e_mail_has_its_stage_and_class() {
                     let found =
                         if at == At::Text && failure.stage == Stage::Body { stage } else { failure.stage };
                     assert_eq!(found, stage, "{what}");
-                    let class = if failure.stage == Stage::FinalDot {
-                        Class::Ambiguous
-                    } else {
-                        Class::Infrastructure
+                    let expected = match failure.stage {
+                        Stage::FinalDot => (Class::Ambiguous, Cause::Ambiguous),
+                        _ => (Class::Infrastructure, *cause),
                     };
-                    assert_eq!(failure.class, class, "{what}");
+                    assert_eq!((failure.class, failure.cause), expected, "{what}");
                     assert!(failure.reason.starts_with(reason), "{what}");
                 }
                 // Some that speak out of turn take the e-mail all the same: that is what is ambiguous.
-                assert!(at == At::Text || server.log().taken().is_empty(), "{what}");
+                let half_a_reply = matches!(&acts[0], Act::Say(bytes) if bytes.starts_with(b"250-"));
+                assert!(at == At::Text || half_a_reply || server.log().taken().is_empty(), "{what}");
             }
         }
     }
@@ -499,18 +531,140 @@ async fn a_relay_that_ends_after_so_many_e_mails_says_so_at_mail() {
 }
 
 #[tokio::test]
-async fn a_connection_is_given_up_before_the_relay_loses_patience_with_refusals() {
-    let server = Script::new().on(At::Rcpt, vec![say("550 5.1.1 no")]).start();
-    let mut connection = open(&settings(&server)).await.expect("open");
-    let mut sent = 0;
-    while connection.is_usable() {
-        send(&mut connection, &email(1)).await;
-        sent += 1;
-        assert!(sent < 10, "Postfix slows down at ten refusals");
+async fn refused_commands_in_a_row_are_counted_until_an_e_mail_is_taken() {
+    let server = Script::new()
+        .on(At::Mail, vec![say("450 later")])
+        .for_sender("mail@example.com")
+        .on(At::Rcpt, vec![say("550 5.1.1 no")])
+        .for_sender("rcpt@example.com")
+        .on(At::Rcpt, vec![say("550 5.1.1 no")])
+        .for_recipient("r1@example.com")
+        .on(At::Data, vec![say("451 later")])
+        .for_sender("data@example.com")
+        .on(At::Dot, vec![say("554 no")])
+        .for_sender("dot@example.com")
+        .start();
+    // The sender, the recipients, and the count after it: pipelined, where what follows a refusal is refused
+    // too, and one by one.
+    let rows = [
+        ("rcpt", 1, 2, 1),
+        ("rcpt", 3, 6, 4),
+        ("mail", 1, 9, 5),
+        ("data", 1, 10, 6),
+        ("dot", 1, 11, 7),
+        // One of its recipients is refused, but the e-mail is taken.
+        ("from", 2, 0, 0),
+        ("dot", 2, 2, 2),
+        ("from", 1, 0, 0),
+    ];
+    for pipelining in [Pipelining::Within, Pipelining::Off] {
+        let mut connection = open(&Smtp { pipelining, ..settings(&server) }).await.expect("open");
+        assert_eq!(connection.refused_in_a_row(), 0);
+        for (number, (sender, recipients, grouped, one_by_one)) in rows.into_iter().enumerate() {
+            let email = Email { sender: format!("{sender}@example.com"), ..email(recipients) };
+            send(&mut connection, &email).await;
+            let expected = if pipelining == Pipelining::Off { one_by_one } else { grouped };
+            assert_eq!(connection.refused_in_a_row(), expected, "{pipelining:?}, row {number}");
+            assert!(connection.is_usable(), "that is for others to decide");
+        }
     }
-    // Each costs two refused commands: RCPT, and the DATA that went with it.
-    assert_eq!(sent, 4);
 }
+
+#[tokio::test]
+async fn a_250_with_odd_bytes_without_text_or_on_several_lines_is_a_250() {
+    for odd in [b"250 \xff\xfe\x80\r\n".as_slice(), b"250\r\n", b"250 \r\n", b"250-a\r\n250-b\r\n250 c\r\n"] {
+        let server = Script::new()
+            .on(At::Mail, vec![Act::Say(odd.to_vec())])
+            .on(At::Rcpt, vec![Act::Say(odd.to_vec())])
+            .on(At::Dot, vec![Act::Say(odd.to_vec())])
+            .start();
+        let mut connection = open(&settings(&server)).await.expect("open");
+        for recipients in [1, 2] {
+            let outcomes = send(&mut connection, &email(recipients)).await;
+            assert_eq!(outcomes, vec![Outcome::Accepted; recipients], "{odd:?}");
+            assert!(connection.is_usable(), "{odd:?}");
+        }
+        assert_eq!(server.log().taken().len(), 2);
+    }
+}
+
+// ---- Too many connections ---------------------------------------------------------------------------------
+
+/// A relay that takes three connections, and does this to any more.
+fn three(encryption: Encryption, at: At, acts: &[Act]) -> ScriptedSmtp {
+    Script::new().encryption(encryption).on(at, acts.to_vec()).when(|moment| moment.open > 3).start()
+}
+
+#[tokio::test]
+async fn a_fourth_connection_is_limited_while_one_of_the_three_that_stand_is_answered() {
+    let refusals = [
+        (At::Greeting, vec![say("421 4.3.2 Too many connections"), Act::Close], Stage::Greeting),
+        (At::Greeting, vec![Act::Close], Stage::Greeting),
+        (At::Greeting, vec![Act::Reset], Stage::Greeting),
+        (At::Ehlo, vec![say("450 4.3.2 Too many connections"), Act::Close], Stage::Ehlo),
+        (At::Ehlo, vec![Act::Close], Stage::Ehlo),
+    ];
+    for encryption in [Encryption::None, Encryption::Tls] {
+        for (at, acts, stage) in &refusals {
+            let server = three(encryption, *at, acts);
+            let (encrypted, _folder) = encrypted(&server, Security::Tls);
+            let smtp = if encryption == Encryption::Tls { encrypted } else { settings(&server) };
+            let relay = SmtpRelay::new(&smtp).expect("a usable configuration");
+            let mut standing = Vec::new();
+            for _ in 0..3 {
+                standing.push(relay.open().await.expect("open"));
+            }
+            // One after the other over two of the three: the verdict waits for what is under way.
+            let (email, gate) = (email(1), gate(true));
+            let (refused, sent) = tokio::join!(relay.open(), standing[1].send(&email, &[0], &gate));
+            assert_eq!(sent.outcomes, [Outcome::Accepted]);
+            let failure = refused.err().expect("no fourth connection");
+            let found = (failure.class, failure.cause);
+            assert_eq!(found, (Class::Limited, Cause::SmtpUnreachable), "{acts:?}: {failure:?}");
+            // A reset this early may still be one of connecting.
+            let is_reset = matches!(acts[0], Act::Reset) && failure.stage == Stage::Connect;
+            assert!(failure.stage == *stage || is_reset, "{acts:?}: {failure:?}");
+
+            // Nothing is answered meanwhile: the relay may as well be down.
+            let failure = relay.open().await.err().expect("no fourth connection");
+            assert_eq!(failure.class, Class::Infrastructure, "{acts:?}");
+
+            // Those that stand are none of its business: another relay's connections are judged apart.
+            let other = SmtpRelay::new(&smtp).expect("a usable configuration");
+            let (refused, sent) = tokio::join!(other.open(), standing[2].send(&email, &[0], &gate));
+            assert_eq!(sent.outcomes, [Outcome::Accepted]);
+            assert_eq!(refused.err().expect("no connection").class, Class::Infrastructure);
+
+            drop(standing.pop());
+            server.wait_until("the slot", |log| log.ended + 2 == log.connections);
+            relay.open().await.expect("the third slot is free again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_with_a_5xx_is_the_relays_and_so_is_one_while_the_others_only_fail() {
+    let server = three(Encryption::None, At::Greeting, &[say("554 5.3.2 no"), Act::Close]);
+    let relay = SmtpRelay::new(&settings(&server)).expect("a usable configuration");
+    let mut standing = [relay.open().await.expect("open"), relay.open().await.expect("open")];
+    let _third = relay.open().await.expect("open");
+    let (email, gate) = (email(1), gate(true));
+    let (refused, _) = tokio::join!(relay.open(), standing[0].send(&email, &[0], &gate));
+    assert_eq!(refused.err().expect("no fourth connection").class, Class::Infrastructure);
+
+    let server = Script::new()
+        .on(At::Greeting, vec![say("421 4.3.2 no"), Act::Close])
+        .on_connection(2)
+        .on(At::Mail, vec![Act::Close])
+        .start();
+    let relay = SmtpRelay::new(&settings(&server)).expect("a usable configuration");
+    let mut standing = relay.open().await.expect("open");
+    let (refused, sent) = tokio::join!(relay.open(), standing.send(&email, &[0], &gate));
+    assert_eq!(failure(&sent.outcomes[0]).class, Class::Infrastructure);
+    assert_eq!(refused.err().expect("no second connection").class, Class::Infrastructure);
+}
+
+// ---- Dots, pieces and patience ----------------------------------------------------------------------------
 
 #[tokio::test]
 async fn a_closed_gate_leaves_the_e_mail_unsent() {

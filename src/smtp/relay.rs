@@ -7,6 +7,7 @@ use futures::future::LocalBoxFuture;
 use mailroom_actors::domain::failure::{Failure, Stage};
 use mailroom_actors::ports;
 
+use super::answers::Answers;
 use super::connection::SmtpConnection;
 use super::dial::dial;
 use super::login::Goal;
@@ -24,6 +25,7 @@ struct Shared {
     smtp: Smtp,
     /// None with `plain` only.
     tls: Option<Tls>,
+    answers: Answers,
 }
 
 impl SmtpRelay {
@@ -40,16 +42,28 @@ impl SmtpRelay {
             Security::Plain => None,
             Security::Tls | Security::Starttls => Some(Tls::new(&smtp.host, smtp.ca_file.as_deref())?),
         };
-        Ok(SmtpRelay { shared: Arc::new(Shared { smtp: smtp.clone(), tls }) })
+        Ok(SmtpRelay { shared: Arc::new(Shared { smtp: smtp.clone(), tls, answers: Answers::default() }) })
     }
 
     /// A connection that is ready for MAIL, or why there is none: a failure of stage `connect`, `greeting`,
-    /// `ehlo`, `tls` or `auth`. Each step keeps its limit of `smtp.timeouts`.
+    /// `ehlo`, `tls` or `auth`. Each step keeps its limit of `smtp.timeouts`. Where the relay seems to refuse
+    /// only because it has enough connections, the class is limited; to know that it may take up to the
+    /// greeting's limit more.
     ///
     /// # Errors
     /// See above.
     pub async fn open(&self) -> Result<SmtpConnection, Failure> {
-        let Shared { smtp, tls } = &*self.shared;
+        let Shared { smtp, answers, .. } = &*self.shared;
+        let before = answers.heard();
+        match self.try_to_open().await {
+            Ok(connection) => Ok(connection),
+            Err(failure) => Err(answers.judge(before, failure, smtp.timeouts.greeting).await),
+        }
+    }
+
+    async fn try_to_open(&self) -> Result<SmtpConnection, Failure> {
+        let Shared { smtp, tls, answers } = &*self.shared;
+        let _awaited = answers.await_one();
         let goal = Goal {
             helo_name: smtp.helo_name.clone(),
             starttls: smtp.security == Security::Starttls,
@@ -59,7 +73,7 @@ impl SmtpRelay {
         };
         let tcp = dial(&smtp.host, smtp.port, smtp.timeouts.connect).await?;
         let pipelining = smtp.pipelining != Pipelining::Off;
-        SmtpConnection::open(tcp, tls.as_ref(), goal, smtp.timeouts, pipelining).await
+        SmtpConnection::open(tcp, tls.as_ref(), goal, smtp.timeouts, pipelining, answers).await
     }
 
     async fn sasl(&self) -> Result<Option<Sasl>, Failure> {

@@ -4,6 +4,7 @@
 //! tells what came of it through the [`Wire`], and asks again. The same machine runs over TCP, over TLS and
 //! in tests over plain byte strings.
 
+use super::answers::Answers;
 use super::reply::{Inbox, NoReply, REPLY_BYTES, RawReply};
 
 /// Which of `smtp.timeouts` holds for the step at hand.
@@ -64,6 +65,8 @@ pub struct Wire {
     ended: Option<String>,
     /// Counts steps: a new one has a new deadline.
     step: u64,
+    /// Where replies are told of, once the connection has logged in.
+    answers: Option<Answers>,
 }
 
 /// The next thing that came in.
@@ -105,6 +108,12 @@ impl Wire {
     pub fn ended(&mut self, how: impl Into<String>) {
         self.ended.get_or_insert(how.into());
         self.unflushed = false;
+    }
+
+    /// The connection has logged in: this, and each reply from now on, is told to `answers`.
+    pub fn logged_in(&mut self, answers: Answers) {
+        answers.hear();
+        self.answers = Some(answers);
     }
 
     /// Changes whenever the deadline begins anew.
@@ -171,6 +180,9 @@ impl Wire {
         match self.inbox.next_reply() {
             Ok(Some(reply)) => {
                 self.step += 1;
+                if let Some(answers) = &self.answers {
+                    answers.hear();
+                }
                 Heard::Reply(reply)
             }
             Err(NoReply(why)) => Heard::Garbage(why),

@@ -17,4 +17,5 @@ mod process_faults;
 mod real_kafka;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;
+mod smtp_faults;
 mod the_harness;

@@ -58,7 +58,7 @@ impl<'a> Conversation<'a> {
             self.encrypt()?;
         }
         self.answer(At::Greeting, "", None, "220 scripted.example ESMTP")?;
-        while let Some(line) = self.read_line()? {
+        while let Some(line) = self.read_command()? {
             let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
             self.note_command(&line);
             let (verb, rest) = line.split_once(' ').unwrap_or((&line, ""));
@@ -67,9 +67,11 @@ impl<'a> Conversation<'a> {
                 "STARTTLS" => self.starttls(&line)?,
                 "AUTH" => self.auth(&line, rest)?,
                 "MAIL" => {
-                    let code = self.answer(At::Mail, &line, None, "250 2.1.0 ok")?;
                     self.recipients.clear();
-                    self.sender = (code / 100 == 2).then(|| address_of(rest));
+                    self.sender = Some(address_of(rest));
+                    if self.answer(At::Mail, &line, None, "250 2.1.0 ok")? / 100 != 2 {
+                        self.sender = None;
+                    }
                 }
                 "RCPT" => self.rcpt(&line, rest)?,
                 "DATA" => self.data(&line)?,
@@ -167,9 +169,9 @@ impl<'a> Conversation<'a> {
             place = log.deliveries.len();
             log.deliveries.push(delivery);
         });
-        self.forget();
         // Written down before it is said: who has the 250 finds the e-mail in the log.
         let acts = self.rule(At::Dot, "", None);
+        self.forget();
         let code = acts.as_deref().map_or(250, first_code);
         if code == 250 {
             self.mails += 1;
@@ -210,6 +212,7 @@ impl<'a> Conversation<'a> {
             mails_here: self.mails,
             mails: self.shared.log().taken().len(),
             recipient,
+            sender: self.sender.as_deref(),
             line,
         };
         let rule = self.shared.script.rules.iter().find(|rule| rule.holds(at, &moment));
@@ -344,6 +347,30 @@ impl<'a> Conversation<'a> {
         };
         self.input.extend_from_slice(&buffer[..count]);
         Ok(count > 0)
+    }
+
+    /// The next line, unless the client has been idle for longer than the script allows.
+    fn read_command(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some((after, goodbye)) = &self.shared.script.idle else { return self.read_line() };
+        self.limit_reads(Some(*after))?;
+        let line = self.read_line();
+        if let Err(error) = &line
+            && matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+        {
+            self.write(goodbye)?;
+            self.close();
+            return Ok(None);
+        }
+        self.limit_reads(None)?;
+        line
+    }
+
+    fn limit_reads(&self, limit: Option<Duration>) -> io::Result<()> {
+        match &self.stream {
+            Stream::Plain(tcp) => tcp.set_read_timeout(limit),
+            Stream::Tls(tls) => tls.sock.set_read_timeout(limit),
+            Stream::Gone => Ok(()),
+        }
     }
 
     /// The next line with its end; none when there will be none.

@@ -33,6 +33,10 @@ pub struct Log {
     pub deliveries: Vec<Delivery>,
     /// Connections that were accepted.
     pub connections: usize,
+    /// When each of them was.
+    pub accepted_at: Vec<Instant>,
+    /// The most that were open at the same time, those among them that were told to go.
+    pub most_open: usize,
     /// Those that are over.
     pub ended: usize,
 }

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
@@ -55,8 +55,8 @@ struct Shared {
 }
 
 impl ScriptedSmtp {
-    fn start(script: Script) -> ScriptedSmtp {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    fn start(script: Script, port: u16) -> ScriptedSmtp {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
         let address = listener.local_addr().expect("the port it was given");
         let (tls, certificate_pem) = server_tls(&script);
         let shared = Arc::new(Shared {
@@ -159,8 +159,12 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let Ok(other) = socket.try_clone() else { continue };
         shared.sockets.lock().expect("no panic under this lock").insert(number, other);
-        shared.open.fetch_add(1, Ordering::SeqCst);
-        shared.note(|log| log.connections += 1);
+        let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.note(|log| {
+            log.connections += 1;
+            log.accepted_at.push(Instant::now());
+            log.most_open = log.most_open.max(open);
+        });
         let shared = shared.clone();
         threads.push(std::thread::spawn(move || {
             let mut conversation = Conversation::new(&shared, socket, number);

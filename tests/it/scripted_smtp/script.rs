@@ -1,8 +1,9 @@
 //! What the scripted server is told to do wrong, and when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::ScriptedSmtp;
 
@@ -71,6 +72,8 @@ pub struct Moment<'a> {
     pub mails: usize,
     /// At [`At::Rcpt`] the address.
     pub recipient: Option<&'a str>,
+    /// From [`At::Mail`] to [`At::Dot`] the address of `MAIL FROM`, by which a test tells e-mails apart.
+    pub sender: Option<&'a str>,
     /// The command's line.
     pub line: &'a str,
 }
@@ -82,8 +85,17 @@ pub(super) struct Rule {
     conditions: Vec<Condition>,
     times: Option<usize>,
     times_per_recipient: Option<usize>,
+    times_per_sender: Option<usize>,
     pub(super) acts: Vec<Act>,
-    held: Mutex<(usize, HashMap<String, usize>)>,
+    held: Mutex<Held>,
+}
+
+/// How often a rule has held.
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    by_recipient: HashMap<String, usize>,
+    by_sender: HashMap<String, usize>,
 }
 
 /// How the server encrypts.
@@ -100,6 +112,7 @@ pub struct Script {
     pub(super) keywords: Vec<String>,
     pub(super) names: Vec<String>,
     pub(super) expired: bool,
+    pub(super) idle: Option<(Duration, Vec<u8>)>,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -114,7 +127,14 @@ impl Script {
     pub fn new() -> Script {
         let keywords = ["PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN XOAUTH2"].map(str::to_owned).to_vec();
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        Script { encryption: Encryption::None, keywords, names, expired: false, rules: Vec::new() }
+        Script {
+            encryption: Encryption::None,
+            keywords,
+            names,
+            expired: false,
+            idle: None,
+            rules: Vec::new(),
+        }
     }
 
     /// Its EHLO keywords; STARTTLS comes by itself with [`Encryption::Starttls`].
@@ -148,6 +168,7 @@ impl Script {
             conditions: Vec::new(),
             times: None,
             times_per_recipient: None,
+            times_per_sender: None,
             acts,
             held: Mutex::default(),
         });
@@ -166,6 +187,12 @@ impl Script {
         self
     }
 
+    /// Only the first so many times for each sender.
+    pub fn times_per_sender(mut self, times: usize) -> Script {
+        self.last_rule().times_per_sender = Some(times);
+        self
+    }
+
     pub fn when(mut self, condition: impl Fn(&Moment<'_>) -> bool + Send + Sync + 'static) -> Script {
         self.last_rule().conditions.push(Box::new(condition));
         self
@@ -174,6 +201,17 @@ impl Script {
     pub fn for_recipient(self, address: &str) -> Script {
         let address = address.to_owned();
         self.when(move |moment| moment.recipient == Some(address.as_str()))
+    }
+
+    pub fn for_sender(self, address: &str) -> Script {
+        let address = address.to_owned();
+        self.when(move |moment| moment.sender == Some(address.as_str()))
+    }
+
+    /// Only every so manyth time that everything else holds.
+    pub fn one_in(self, count: usize) -> Script {
+        let seen = AtomicUsize::new(0);
+        self.when(move |_| (seen.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(count))
     }
 
     /// Connections count from 1.
@@ -191,13 +229,41 @@ impl Script {
         self.on(At::Greeting, vec![say(reply), Act::Close]).when(move |moment| moment.open > count)
     }
 
+    /// No more than so many times in each second: this is what the others get.
+    pub fn at_most_a_second(self, count: usize, at: At, reply: &str) -> Script {
+        let let_through = Mutex::new(VecDeque::new());
+        self.on(at, vec![say(reply)]).when(move |_| {
+            let now = Instant::now();
+            let mut let_through = let_through.lock().expect("no panic under this lock");
+            while let_through.front().is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
+                let_through.pop_front();
+            }
+            let is_over = let_through.len() >= count;
+            if !is_over {
+                let_through.push_back(now);
+            }
+            is_over
+        })
+    }
+
+    /// Connections that say nothing for so long between two commands are told `reply`, and closed.
+    pub fn close_idle(mut self, after: Duration, reply: &str) -> Script {
+        self.idle = Some((after, format!("{reply}\r\n").into_bytes()));
+        self
+    }
+
     fn last_rule(&mut self) -> &mut Rule {
         self.rules.last_mut().expect("a rule is added before it is narrowed")
     }
 
     /// Starts the server on a free port of 127.0.0.1.
     pub fn start(self) -> ScriptedSmtp {
-        ScriptedSmtp::start(self)
+        self.start_on(0)
+    }
+
+    /// Starts it on this port, which must be free: one that another server had before.
+    pub fn start_on(self, port: u16) -> ScriptedSmtp {
+        ScriptedSmtp::start(self, port)
     }
 }
 
@@ -207,15 +273,15 @@ impl Rule {
         if self.at != at || !self.conditions.iter().all(|condition| condition(moment)) {
             return false;
         }
-        let (total, by_recipient) = &mut *self.held.lock().expect("no panic under this lock");
-        let here = by_recipient.entry(moment.recipient.unwrap_or_default().to_owned()).or_default();
-        if self.times.is_some_and(|times| *total >= times)
-            || self.times_per_recipient.is_some_and(|times| *here >= times)
-        {
-            return false;
-        }
-        *total += 1;
-        *here += 1;
-        true
+        let count = |key: Option<&str>, held: &mut HashMap<String, usize>, times: Option<usize>| {
+            let here = held.entry(key.unwrap_or_default().to_owned()).or_default();
+            *here += 1;
+            times.is_none_or(|times| *here <= times)
+        };
+        let held = &mut *self.held.lock().expect("no panic under this lock");
+        held.total += 1;
+        let by_recipient = count(moment.recipient, &mut held.by_recipient, self.times_per_recipient);
+        let by_sender = count(moment.sender, &mut held.by_sender, self.times_per_sender);
+        self.times.is_none_or(|times| held.total <= times) && by_recipient && by_sender
     }
 }
