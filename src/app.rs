@@ -76,9 +76,8 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         consumer_group: config.kafka.group.clone(),
         default_from: composer.default_from().clone(),
     };
-    // A letter that the topic does not take is tried for ever: shrinking it is for a later version.
     let encoder: kafka::letter::Encoder =
-        Arc::new(move |letter, _limit| dead_letter::encode(letter, &letters));
+        Arc::new(move |letter, limit| dead_letter::encode(letter, &letters, limit));
     let doors = Arc::new(ActorDoors::default());
     let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
     tracing::info!(address = %http.address(), version = VERSION, "http listening");
