@@ -12,6 +12,7 @@ mod guide_story;
 mod harness;
 mod http;
 mod real_kafka;
+mod relay_limits;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;
 mod smtp_faults;
