@@ -16,9 +16,11 @@ use crate::domain::failure::{Cause, Class, Failure, Stage};
 use crate::domain::history::{AttemptEnd, History, Outcome, Timing};
 use crate::domain::job::Record;
 use crate::domain::ledger::Hold;
+use crate::domain::pace::Seen;
 use crate::guard::{last_panic, note_panic};
 use crate::messages::Event;
 use crate::ports::{Composer, Connection, Email, Gate, Relay, WallClock};
+use crate::throttle::{Permit, Throttle};
 use crate::ticket::{Ticket, Verdict};
 use crate::vitals::Vitals;
 
@@ -30,6 +32,7 @@ pub struct Tools {
     pub clock: Arc<dyn WallClock>,
     pub metrics: crate::line::Line<Event>,
     pub vitals: Arc<Vitals>,
+    pub throttle: Arc<Throttle>,
     /// Makes a failure's reason fit for a log line: addresses masked.
     pub mask: Rc<dyn Fn(&str) -> String>,
 }
@@ -55,17 +58,20 @@ impl Kept {
 /// Records larger than this are composed on the blocking pool.
 const COMPOSED_IN_PLACE_BYTES: usize = 64 * 1024;
 
-/// Makes the attempt and writes its end on the ticket. Returns the connection where it may be used again.
-/// The ticket must be held as `Working`.
+/// Makes the attempt that `permit` allows, and writes its end on the ticket. Returns the connection where it may
+/// be used again. The ticket must be held as `Working`.
 pub async fn attempt(
     ticket: &mut Ticket,
+    permit: Permit,
     connection: Option<Kept>,
     tools: &Tools,
 ) -> Option<Box<dyn Connection>> {
     let at = tools.clock.now();
     let began = Instant::now();
-    let (end, kept) = run(ticket, connection, tools).await;
-    let took = began.elapsed();
+    let waited = Cell::new(Duration::ZERO);
+    let (end, kept) = run(ticket, connection, tools, &waited).await;
+    permit.ended(seen(&end));
+    let took = began.elapsed().saturating_sub(waited.get());
     let timing = Timing { at, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) };
     ticket.verdict = Some(Verdict::Ended(end, timing));
     kept
@@ -75,13 +81,14 @@ async fn run(
     ticket: &Ticket,
     connection: Option<Kept>,
     tools: &Tools,
+    waited: &Cell<Duration>,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
     let began = Instant::now();
     let gate = TicketGate { ticket, opened: Cell::new(false) };
     // Beside what may panic: what is known by then of an e-mail with several recipients is not forgotten.
     let known = RefCell::new(Known::default());
     let record = Arc::clone(&ticket.record);
-    let work = offer(record, &ticket.history, connection, tools, &gate, &known);
+    let work = offer(record, &ticket.history, connection, tools, &gate, &known, waited);
     let work = AssertUnwindSafe(work).catch_unwind();
     tokio::pin!(work);
     let cancellation = ticket.cancellation();
@@ -148,8 +155,13 @@ struct TicketGate<'a> {
 }
 
 impl TicketGate<'_> {
-    /// Another transaction of the same attempt may begin: the job is still ours, and before the dot.
-    fn close_again(&self) -> bool {
+    /// Another transaction of the same attempt may begin: the job is still ours, and before the dot. What is known
+    /// by now is remembered before a revoke can take the job back.
+    fn close_again(&self, known: &Known) -> bool {
+        let mut served = self.ticket.history.served;
+        let accepted = known.ended.iter().filter(|(_, outcome)| *outcome == Outcome::Accepted);
+        accepted.for_each(|(index, _)| served.insert(*index));
+        self.ticket.remember_served(served);
         let ours = self.ticket.hold(Hold::Working);
         if ours {
             self.opened.set(false);
@@ -162,6 +174,9 @@ impl Gate for TicketGate<'_> {
     fn pass_the_dot(&self) -> bool {
         let passes = self.ticket.hold(Hold::PastTheDot);
         self.opened.set(self.opened.get() || passes);
+        if passes {
+            crate::kill_point::reach("after-the-dot");
+        }
         passes
     }
 }
@@ -173,6 +188,7 @@ async fn offer(
     tools: &Tools,
     gate: &TicketGate<'_>,
     known: &RefCell<Known>,
+    waited: &Cell<Duration>,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
     let email = match compose(record, tools).await {
         Ok(email) => email,
@@ -198,21 +214,32 @@ async fn offer(
                 }
             },
         };
+        let slot = tools.throttle.wait_for_a_slot().await;
+        waited.set(waited.get() + slot);
+        may_have_ended |= slot >= IDLE;
+        crate::kill_point::reach("before-mail");
         let transaction = open.send(&email, &to, gate).await;
+        let took = began.elapsed().saturating_sub(slot);
         connection = open.is_usable().then_some(open);
         let some_were_taken = transaction.outcomes.contains(&Outcome::Accepted);
         let is_free =
             free_try_is_left && may_have_ended && transaction.outcomes.iter().any(is_the_connections);
-        if !is_free {
-            tell_outcomes(&transaction.outcomes, began.elapsed(), tools);
-        }
-        let outcomes = to.iter().copied().zip(transaction.outcomes);
+        let outcomes = to.iter().copied().zip(transaction.outcomes.iter().cloned());
         // Who is to be asked again at once, and what is known of the others.
         let (again, done): (Vec<_>, Vec<_>) = outcomes.partition(|(_, outcome)| {
             (is_free && is_the_connections(outcome)) || (some_were_taken && is_too_many_recipients(outcome))
         });
-        known.borrow_mut().ended.extend(done);
-        if again.is_empty() || !gate.close_again() {
+        let next: Vec<usize> = again.iter().map(|(index, _)| *index).collect();
+        // Noted before anything else: a panic from here on must not make a clear answer an ambiguous ending.
+        {
+            let mut known = known.borrow_mut();
+            known.ended.extend(done);
+            known.asked.clone_from(&next);
+        }
+        if !is_free {
+            tell_outcomes(&transaction.outcomes, took, tools);
+        }
+        if again.is_empty() || !gate.close_again(&known.borrow()) {
             let mut known = known.take();
             known.ended.extend(again);
             return (known.answered(), connection);
@@ -223,9 +250,32 @@ async fn offer(
         }
         // What follows a 452 goes over a connection that has just carried an e-mail.
         may_have_ended = connection.is_some();
-        to = again.into_iter().map(|(index, _)| index).collect();
-        known.borrow_mut().asked.clone_from(&to);
+        to = next;
     }
+}
+
+/// What an attempt that ended so showed of the relay: the best word that it gave about anyone of the recipients,
+/// but that a "slower" counts first after "taken".
+fn seen(end: &AttemptEnd) -> Seen {
+    let of = |failure: &Failure| match failure {
+        Failure { spends_attempt: false, .. } | Failure { cause: Cause::Crash, .. } => Seen::Nothing,
+        Failure { class, .. } => Seen::of(Some(*class)),
+    };
+    let outcomes = match end {
+        AttemptEnd::TakenBack => return Seen::Nothing,
+        AttemptEnd::Failed(failure) => return of(failure),
+        AttemptEnd::Answered { outcomes, .. } => outcomes,
+    };
+    let all: Vec<Seen> = outcomes
+        .iter()
+        .map(|(_, outcome)| match outcome {
+            Outcome::Accepted => Seen::Taken,
+            Outcome::Failed(failure) => of(failure),
+            Outcome::TakenBack => Seen::Nothing,
+        })
+        .collect();
+    let best = [Seen::Taken, Seen::Limited, Seen::Answered, Seen::Ambiguous, Seen::Infrastructure];
+    best.into_iter().find(|seen| all.contains(seen)).unwrap_or(Seen::Nothing)
 }
 
 fn is_the_connections(outcome: &Outcome) -> bool {
@@ -284,7 +334,7 @@ fn tell_failure(failure: &Failure, took: Duration, tools: &Tools) {
 fn tell_of_the_relay(failure: Option<&Failure>, tools: &Tools) {
     match failure.map(|failure| (failure, failure.class)) {
         Some((failure, Class::Infrastructure | Class::Limited | Class::Ambiguous)) => {
-            if tools.vitals.relay_failed(failure.reason.clone()) == FAILURES_WORTH_A_LINE {
+            if tools.vitals.relay_failed(failure) == FAILURES_WORTH_A_LINE {
                 let reason = (tools.mask)(&failure.reason);
                 tracing::warn!(
                     failures = FAILURES_WORTH_A_LINE,

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 use crate::domain::failure::Failure;
 use crate::domain::history::{AttemptEnd, Timing};
 use crate::domain::ledger::{CommitAnswer, Hold, Tenure};
+use crate::domain::pace::Circuit;
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{
-    Allow, AreYouAlive, Ask, Drain, Drained, Escalate, Event, MailerGone, Publish, Purge, RetryDue,
+    AreYouAlive, Ask, Drain, Drained, Escalate, Event, HandOver, MailerGone, Publish, Purge, Resized,
+    RetryDue,
 };
 use crate::pool::Pool;
 use crate::ports::{OffsetLog, OffsetLogEvent, WallClock};
+use crate::throttle::Throttle;
 use crate::ticket::{Claim, Ticket, TicketOffice, Verdict};
 use crate::vitals::Vitals;
 
@@ -31,6 +35,8 @@ pub struct ConsumerParts {
     pub drained: Line<Drained>,
     pub escalate: Line<Escalate>,
     pub purges: Line<Purge>,
+    pub hand_overs: Line<HandOver>,
+    pub throttle: Arc<Throttle>,
     pub vitals: Arc<Vitals>,
     pub clock: Arc<dyn WallClock>,
     pub commit_interval: Duration,
@@ -46,12 +52,56 @@ pub struct Consumer {
     draining: bool,
     /// Set once all is drained: whether that was in time.
     drained_in_time: Option<bool>,
+    /// Whether the circuit was not closed when it was last looked at.
+    relay_is_away: Option<bool>,
+    /// When the pool is looked at for the next probe.
+    probe_at: Option<Instant>,
 }
 
 impl Consumer {
-    pub fn new(parts: ConsumerParts, allowed: usize, guard: DeathGuard) -> Consumer {
-        let pool = Pool::new(allowed, Arc::clone(&parts.vitals));
-        Consumer { parts, pool, guard, letters: Vec::new(), draining: false, drained_in_time: None }
+    pub fn new(parts: ConsumerParts, guard: DeathGuard) -> Consumer {
+        let (office, throttle) = (Arc::clone(&parts.office), Arc::clone(&parts.throttle));
+        Consumer {
+            pool: Pool::new(office, throttle, Arc::clone(&parts.vitals)),
+            parts,
+            guard,
+            letters: Vec::new(),
+            draining: false,
+            drained_in_time: None,
+            relay_is_away: None,
+            probe_at: None,
+        }
+    }
+
+    /// Hands out what may be handed out now, and sees to it that somebody looks again when a probe is due.
+    fn dispatch(&mut self, ctx: &mut Context<Self>) {
+        if self.draining {
+            return;
+        }
+        self.pool.dispatch();
+        let is_away = self.parts.throttle.circuit() != Circuit::Closed;
+        let was_away = self.relay_is_away.replace(is_away);
+        if was_away != Some(is_away) {
+            self.parts.office.take_one_at_a_time(is_away);
+            if is_away {
+                self.parts.hand_overs.send(HandOver);
+                tracing::warn!(
+                    failures = self.parts.throttle.failures_in_a_row(),
+                    "circuit open: the relay fails whatever the e-mail; no more jobs are taken"
+                );
+            } else if was_away.is_some() {
+                tracing::info!("circuit closed: the relay answers again");
+            }
+        }
+        let next = self.parts.throttle.next_probe();
+        if next.is_some() && next != self.probe_at {
+            let wait = next.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+            ctx.run_later(wait, |consumer, ctx| {
+                consumer.probe_at = None;
+                consumer.dispatch(ctx);
+            });
+            self.probe_at = next;
+        }
     }
 
     /// Resolves when what is being given up is settled, or time is up: to whether it was in time.
@@ -90,6 +140,21 @@ impl Consumer {
             None => {}
         }
     }
+
+    /// Gives everything up, waits for what can't be taken back, commits, leaves.
+    fn drain(&mut self, ctx: &mut Context<Self>) {
+        self.draining = true;
+        self.parts.offset_log.stop_reading();
+        let revoked = self.parts.office.stop();
+        self.purge();
+        let quiet = self.quiet(revoked);
+        ctx.spawn(quiet.into_actor(self).map(|in_time, consumer, _| {
+            consumer.drained_in_time = Some(in_time);
+            let office = &consumer.parts.office;
+            let last = office.let_go(&office.stop());
+            consumer.parts.offset_log.leave(last);
+        }));
+    }
 }
 
 impl Actor for Consumer {
@@ -125,8 +190,12 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                 self.parts.metrics.send(Event::Rebalanced);
             }
             OffsetLogEvent::Records(records) => {
+                crate::kill_point::reach("after-poll");
                 let tickets = self.parts.office.take(records);
-                self.pool.add_new(tickets);
+                let (given_up, new) = tickets.into_iter().partition(|ticket| ticket.verdict.is_some());
+                self.letters.extend::<Vec<_>>(given_up);
+                self.pool.add_new(new);
+                self.dispatch(ctx);
             }
             OffsetLogEvent::SeenUpTo { partition, next } => self.parts.office.seen_up_to(partition, next),
             OffsetLogEvent::Revoking { partitions, reply } => {
@@ -140,6 +209,11 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                     async move {
                         if !quiet.await {
                             tracing::warn!("the drain time ran out; what is unanswered may be sent again");
+                        }
+                        if !revoked.is_empty() && office.is_over(&revoked) {
+                            // A stop has let go of them meanwhile, and commits them as it leaves (or they are
+                            // lost): an empty answer would have them given up before that.
+                            return;
                         }
                         // Nobody waits any more when the poll thread's own time ran out first.
                         let _ = reply.send(office.let_go(&revoked));
@@ -161,11 +235,14 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                 self.parts.office.commit_answered(match &result {
                     Ok(()) => CommitAnswer::Taken,
                     Err(refusal) if refusal.not_ours => CommitAnswer::NotOurs,
+                    Err(refusal) if refusal.metadata_too_large => CommitAnswer::TooLarge,
                     Err(_) => CommitAnswer::Refused,
                 });
                 if let Err(refusal) = result {
                     tracing::warn!(reason = %refusal.reason, not_ours = refusal.not_ours, "commit refused");
                 }
+                // An attempt may have waited for it.
+                self.dispatch(ctx);
             }
             OffsetLogEvent::Watermarks(watermarks) => {
                 for mark in watermarks {
@@ -190,42 +267,51 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
 }
 
 impl StreamHandler<Box<Claim>> for Consumer {
-    fn handle(&mut self, claim: Box<Claim>, _: &mut Context<Self>) {
+    fn handle(&mut self, claim: Box<Claim>, ctx: &mut Context<Self>) {
         self.take_back(claim);
+        self.dispatch(ctx);
     }
 }
 
 impl Handler<Ask> for Consumer {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask, _: &mut Context<Self>) {
+    fn handle(&mut self, ask: Ask, ctx: &mut Context<Self>) {
         self.pool.ask(ask);
+        if self.parts.office.is_guarded() {
+            // The mark of the attempt that has ended is taken off before anything else.
+            self.parts.office.commit();
+        }
+        self.dispatch(ctx);
     }
 }
 
 impl Handler<RetryDue> for Consumer {
     type Result = ();
 
-    fn handle(&mut self, RetryDue(ticket): RetryDue, _: &mut Context<Self>) {
-        if ticket.hold(Hold::Queued) {
+    fn handle(&mut self, RetryDue(ticket): RetryDue, ctx: &mut Context<Self>) {
+        let is_due = ticket.not_before.is_none_or(|due| due <= Instant::now());
+        if ticket.hold(if is_due { Hold::Queued } else { Hold::Waiting }) {
             self.pool.add_first(ticket);
+            self.dispatch(ctx);
         }
     }
 }
 
-impl Handler<Allow> for Consumer {
+impl Handler<Resized> for Consumer {
     type Result = ();
 
-    fn handle(&mut self, Allow(mailers): Allow, _: &mut Context<Self>) {
-        self.pool.allow(mailers);
+    fn handle(&mut self, _: Resized, ctx: &mut Context<Self>) {
+        self.dispatch(ctx);
     }
 }
 
 impl Handler<MailerGone> for Consumer {
     type Result = ();
 
-    fn handle(&mut self, MailerGone(mailer): MailerGone, _: &mut Context<Self>) {
+    fn handle(&mut self, MailerGone(mailer): MailerGone, ctx: &mut Context<Self>) {
         self.pool.gone(mailer);
+        self.dispatch(ctx);
     }
 }
 
@@ -233,17 +319,7 @@ impl Handler<Drain> for Consumer {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) {
-        self.draining = true;
-        self.parts.offset_log.stop_reading();
-        let revoked = self.parts.office.revoke(&self.parts.office.partitions());
-        self.purge();
-        let quiet = self.quiet(revoked);
-        ctx.spawn(quiet.into_actor(self).map(|in_time, consumer, _| {
-            consumer.drained_in_time = Some(in_time);
-            let office = &consumer.parts.office;
-            let last = office.let_go(&office.revoke(&office.partitions()));
-            consumer.parts.offset_log.leave(last);
-        }));
+        self.drain(ctx);
     }
 }
 

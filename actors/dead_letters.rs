@@ -56,6 +56,7 @@ impl DeadLetters {
         if !ticket.settle(settlement) {
             return;
         }
+        crate::kill_point::reach("after-acknowledgement-before-commit");
         self.parts.metrics.send(Event::DeadLettered { cause: failure.cause });
         let reason = (self.parts.mask)(&failure.reason);
         tracing::info!(
@@ -116,8 +117,13 @@ async fn publish(letter: &Arc<DeadLetter>, ticket: &Ticket, parts: &DeadLettersP
     let mut wait = SHORTEST_WAIT;
     while ticket.is_current() {
         let began = Instant::now();
-        let tried =
-            AssertUnwindSafe(async { parts.log.publish(Arc::clone(letter)).await }).catch_unwind().await;
+        let tried = AssertUnwindSafe(async {
+            // Behind the publish, so that it is under way.
+            let point = async { crate::kill_point::reach("while-dead-lettering") };
+            futures::join!(parts.log.publish(Arc::clone(letter)), point).0
+        })
+        .catch_unwind()
+        .await;
         let error = match tried {
             Ok(Ok(())) => return parts.vitals.letter_acknowledged(),
             Ok(Err(error)) => error,

@@ -18,7 +18,8 @@
 //! 3. A job has exactly one ticket. If what holds it dies, the ticket comes back. Supervision is per job,
 //!    not per actor.
 //! 4. What must survive a death lives outside the actor and is handed to each generation by the factory:
-//!    the ticket office (ledger, credits, the channel that tickets return on), the metrics, the vitals. The
+//!    the ticket office (ledger, credits, the channel that tickets return on), the throttle, the metrics, the
+//!    vitals. The
 //!    supervisor's own death ends the process.
 //! 5. Every queue, wait, retry, reply, byte count and restart has a bound, and the bound has a name. What is
 //!    queued between actors is bounded by the credits: nothing is taken beyond them.
@@ -33,6 +34,7 @@ pub mod ports;
 pub mod domain;
 
 pub mod credits;
+pub mod throttle;
 pub mod ticket;
 
 pub mod attempt;
@@ -43,6 +45,7 @@ pub mod metrics;
 pub mod pool;
 
 pub mod guard;
+pub mod kill_point;
 pub mod line;
 pub mod supervisor;
 pub mod vitals;

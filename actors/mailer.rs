@@ -13,13 +13,14 @@ use tokio::time::Instant;
 use crate::attempt::{Kept, Tools, attempt};
 use crate::domain::history::Decision;
 use crate::domain::ledger::{Hold, Settlement};
+use crate::domain::pace::Circuit;
 use crate::domain::retry::RetryPolicy;
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{
-    AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, Publish, Purge, Retire, RetryDue,
+    AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, HandOver, Publish, Purge, Retire, RetryDue,
 };
-use crate::ports::Jitter;
+use crate::ports::{Connection, Jitter};
 use crate::ticket::{Ticket, Verdict};
 
 /// What each generation of each mailer is made of.
@@ -33,6 +34,26 @@ pub struct MailerParts {
     pub policy: RetryPolicy,
     /// `limits.crashes`.
     pub crash_limit: u32,
+    pub connections: ConnectionLife,
+}
+
+/// How long a connection is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLife {
+    /// `smtp.max_emails_per_connection`.
+    pub max_emails: u32,
+    /// `smtp.idle_timeout`.
+    pub idle_timeout: Duration,
+}
+
+impl ConnectionLife {
+    /// A connection that has met so many refusals in a row is changed for a new one: Postfix delays its answers
+    /// from the tenth on, and ends it at the twentieth.
+    const MAX_REFUSED: u32 = 8;
+
+    fn is_over(self, connection: &dyn Connection) -> bool {
+        connection.carried() >= self.max_emails || connection.refused_in_a_row() >= Self::MAX_REFUSED
+    }
 }
 
 pub struct Mailer {
@@ -40,6 +61,8 @@ pub struct Mailer {
     guard: DeathGuard,
     /// Kept open between e-mails.
     connection: Option<Kept>,
+    /// The one before, saying QUIT: another is opened only then, so that there are never more than mailers.
+    closing: Option<actix_rt::task::JoinHandle<()>>,
     busy: bool,
     retiring: bool,
     /// The retries of its own e-mails, the earliest on top.
@@ -84,6 +107,7 @@ impl Mailer {
             parts,
             guard,
             connection: None,
+            closing: None,
             busy: false,
             retiring: false,
             waiting: BinaryHeap::new(),
@@ -95,7 +119,11 @@ impl Mailer {
         if self.retiring {
             return self.end(ctx);
         }
-        self.parts.asks.send(Ask { mailer: self.guard.child(), recipient: ctx.address().recipient() });
+        self.parts.asks.send(Ask {
+            mailer: self.guard.child(),
+            is_connected: self.connection.is_some(),
+            recipient: ctx.address().recipient(),
+        });
     }
 
     /// Decides what follows a job's attempt, and does it. What came of the attempt stays on the ticket until
@@ -112,12 +140,14 @@ impl Mailer {
         let fraction = self.parts.jitter.fraction();
         let crash_limit = self.parts.crash_limit;
         let mut history = ticket.history.clone();
-        let decision = history.conclude(end, timing, &self.parts.policy, crash_limit, fraction);
+        let is_probe = std::mem::take(&mut ticket.is_probe);
+        let decision = history.conclude(end, timing, &self.parts.policy, crash_limit, fraction, is_probe);
         if decision == Decision::Delivered {
             return self.settle(ticket, history.attempts_spent);
         }
         ticket.history = history;
         ticket.in_hand = false;
+        ticket.remember();
         match decision {
             Decision::RetryAfter(wait) => {
                 ticket.verdict = None;
@@ -129,11 +159,16 @@ impl Mailer {
                     self.parts.dead_letters.send(Publish(ticket));
                 }
             }
+            Decision::ProbeFailed => {
+                ticket.verdict = None;
+                self.parts.retries.send(RetryDue(ticket));
+            }
             Decision::LetGo | Decision::Delivered => {}
         }
     }
 
     fn settle(&self, ticket: Ticket, attempts: u32) {
+        crate::kill_point::reach("after-250-before-settle");
         let record = Arc::clone(&ticket.record);
         if !ticket.settle(Settlement::Sent) {
             tracing::warn!(
@@ -143,6 +178,7 @@ impl Mailer {
             );
             return;
         }
+        crate::kill_point::reach("after-settle-before-commit");
         let now = self.parts.tools.clock.now();
         let age_ms = record.timestamp_ms.map(|ms| (now.timestamp_millis() - ms).max(0));
         let latency = age_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
@@ -176,27 +212,33 @@ impl Mailer {
         self.keep(ticket, due, ctx);
     }
 
-    /// Keeps a job until it is due; a retiring mailer lets it go, and another one will keep it.
+    /// Keeps a job until it is due; a retiring mailer lets it go, and another one will keep it. While the relay is
+    /// away the consumer keeps it.
     fn keep(&mut self, ticket: Ticket, due: Instant, ctx: &mut Context<Self>) {
         if self.retiring {
             return;
+        }
+        if self.parts.tools.throttle.circuit() != Circuit::Closed {
+            return self.parts.retries.send(RetryDue(ticket));
         }
         self.waiting.push(Reverse(Waiting { due, ticket }));
         self.set_timer(ctx);
     }
 
+    /// One delayed message, for the earliest retry or the end of an idle connection. One that comes earlier than
+    /// needed is left as it is: it finds nothing to do, and this is called again.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let earliest = self.waiting.peek().map(|Reverse(waiting)| waiting.due);
-        if earliest == self.timer.as_ref().map(|(due, _)| *due) {
-            return;
+        let retry = self.waiting.peek().map(|Reverse(waiting)| waiting.due);
+        let idle = self.connection.as_ref().map(|kept| kept.since + self.parts.connections.idle_timeout);
+        let Some(due) = retry.into_iter().chain(idle).min() else { return };
+        if let Some((earlier, handle)) = &self.timer {
+            if *earlier <= due {
+                return;
+            }
+            ctx.cancel_future(*handle);
         }
-        if let Some((_, handle)) = self.timer.take() {
-            ctx.cancel_future(handle);
-        }
-        if let Some(due) = earliest {
-            let handle = ctx.notify_later(WakeUp, due.saturating_duration_since(Instant::now()));
-            self.timer = Some((due, handle));
-        }
+        let handle = ctx.notify_later(WakeUp, due.saturating_duration_since(Instant::now()));
+        self.timer = Some((due, handle));
     }
 
     /// Says QUIT, lets go of everything, and stops.
@@ -222,7 +264,7 @@ impl Actor for Mailer {
 impl Handler<Deliver> for Mailer {
     type Result = ();
 
-    fn handle(&mut self, Deliver(mut ticket): Deliver, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Deliver { mut ticket, permit }: Deliver, ctx: &mut Context<Self>) {
         if self.retiring || self.busy {
             return;
         }
@@ -231,22 +273,30 @@ impl Handler<Deliver> for Mailer {
             self.conclude(ticket, ctx);
             return self.ask(ctx);
         }
-        if let Some(due) = ticket.not_before.filter(|due| *due > Instant::now()) {
+        let Some(permit) = permit else {
             ticket.in_hand = false;
+            let due = ticket.not_before.unwrap_or_else(Instant::now);
             if ticket.hold(Hold::Waiting) {
                 self.keep(ticket, due, ctx);
             }
             return self.ask(ctx);
-        }
+        };
         if !ticket.hold(Hold::Working) {
             return self.ask(ctx);
         }
         self.busy = true;
+        ticket.is_probe = permit.is_probe();
         let connection = self.connection.take();
+        let closing = self.closing.take();
         let tools = self.parts.tools.clone();
         let mailer = ctx.address();
         actix_rt::spawn(async move {
-            let attempted = AssertUnwindSafe(attempt(&mut ticket, connection, &tools)).catch_unwind().await;
+            if let Some(closing) = closing {
+                // However that ended, the connection is gone.
+                let _ = closing.await;
+            }
+            let attempted =
+                AssertUnwindSafe(attempt(&mut ticket, permit, connection, &tools)).catch_unwind().await;
             let connection = attempted.unwrap_or(None);
             mailer.do_send(Attempted { ticket, connection });
         });
@@ -256,9 +306,20 @@ impl Handler<Deliver> for Mailer {
 impl Handler<Attempted> for Mailer {
     type Result = ();
 
-    fn handle(&mut self, Attempted { ticket, connection }: Attempted, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Attempted { mut ticket, connection }: Attempted, ctx: &mut Context<Self>) {
         self.busy = false;
-        self.connection = connection.map(|connection| Kept { connection, since: Instant::now() });
+        let now = Instant::now();
+        ticket.last_tried = Some(now);
+        match connection {
+            Some(connection) if self.parts.connections.is_over(&*connection) => {
+                self.closing = Some(actix_rt::spawn(connection.quit()));
+            }
+            Some(connection) => {
+                self.connection = Some(Kept { connection, since: now });
+                self.set_timer(ctx);
+            }
+            None => {}
+        }
         self.conclude(ticket, ctx);
         self.ask(ctx);
     }
@@ -275,16 +336,31 @@ impl Handler<WakeUp> for Mailer {
                 self.parts.retries.send(RetryDue(ticket));
             }
         }
+        let idle_timeout = self.parts.connections.idle_timeout;
+        if let Some(kept) = self.connection.take_if(|kept| kept.since + idle_timeout <= now) {
+            self.closing = Some(actix_rt::spawn(kept.connection.quit()));
+            // The consumer takes it for one with a connection.
+            self.ask(ctx);
+        }
         self.set_timer(ctx);
+    }
+}
+
+impl Handler<HandOver> for Mailer {
+    type Result = ();
+
+    fn handle(&mut self, _: HandOver, _: &mut Context<Self>) {
+        for Reverse(Waiting { ticket, .. }) in std::mem::take(&mut self.waiting) {
+            self.parts.retries.send(RetryDue(ticket));
+        }
     }
 }
 
 impl Handler<Purge> for Mailer {
     type Result = ();
 
-    fn handle(&mut self, _: Purge, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _: Purge, _: &mut Context<Self>) {
         self.waiting.retain(|Reverse(waiting)| waiting.ticket.is_current());
-        self.set_timer(ctx);
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 use actix::prelude::*;
 
 use crate::domain::failure::{Cause, Class};
+use crate::domain::pace::Circuit;
 use crate::guard::{ActorName, ChildId};
 use crate::ports::Connection;
+use crate::throttle::Permit;
 use crate::ticket::Ticket;
 
 // ---- Between the actors --------------------------------------------------------------------------------
@@ -16,15 +18,22 @@ use crate::ticket::Ticket;
 #[rtype(result = "()")]
 pub struct Ask {
     pub mailer: ChildId,
+    /// It has a connection to the relay open.
+    pub is_connected: bool,
     pub recipient: Recipient<Deliver>,
 }
 
-/// Consumer → Mailer: one job (a new one, a due retry, or one that came back and is to be concluded).
+/// Consumer → Mailer: one job. With a permit it is to be attempted (a new one, a due retry, a probe); without one
+/// it is to be kept until it is due, or its attempt's end to be concluded.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Deliver(pub Ticket);
+pub struct Deliver {
+    pub ticket: Ticket,
+    pub permit: Option<Permit>,
+}
 
-/// Mailer → Consumer: this retry has come due; any idle mailer may take it.
+/// Mailer → Consumer: this retry has come due, and any idle mailer may take it; or it is not due yet, and the
+/// relay may be tried with it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RetryDue(pub Ticket);
@@ -48,10 +57,10 @@ pub struct Publish(pub Ticket);
 #[rtype(result = "()")]
 pub struct Published(pub Ticket);
 
-/// Supervisor → Consumer: so many mailers may work.
+/// Supervisor → Consumer: another number of mailers may work.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Allow(pub usize);
+pub struct Resized;
 
 /// Supervisor → Consumer: this generation of a mailer is gone.
 #[derive(Message)]
@@ -62,6 +71,12 @@ pub struct MailerGone(pub ChildId);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Purge;
+
+/// Consumer → Supervisor → each Mailer: the relay is away; hand over the jobs that wait, so that it can be tried
+/// with any of them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct HandOver;
 
 /// Supervisor → Mailer: the consumer is a new one; ask again if you are idle.
 #[derive(Message)]
@@ -121,7 +136,6 @@ pub enum Event {
     Restarted(ActorName),
     Pool {
         size: usize,
-        allowed: usize,
     },
 }
 
@@ -173,6 +187,7 @@ pub struct Status {
     pub actors: Vec<ActorStatus>,
     pub kafka: KafkaStatus,
     pub relay: RelayStatus,
+    pub intake: IntakeStatus,
     pub dead_letters: DeadLettersStatus,
 }
 
@@ -243,6 +258,15 @@ impl ActorState {
     }
 }
 
+/// Whether jobs are taken, and if not, why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IntakeStatus {
+    /// `limits.in_flight` or `limits.in_flight_bytes` is reached.
+    pub is_full: bool,
+    /// Some partition is worked through one job at a time, since the process ended too often over it.
+    pub is_careful: bool,
+}
+
 /// The consumer group, as far as readiness depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct KafkaStatus {
@@ -254,11 +278,16 @@ pub struct KafkaStatus {
 }
 
 /// What the last attempts said of the relay.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RelayStatus {
+    pub circuit: Circuit,
     /// Failures of class infrastructure, limited or ambiguous in a row.
-    pub failures_in_a_row: u64,
+    pub failures_in_a_row: u32,
+    /// Until the next probe; none unless the circuit is open and no probe is under way.
+    pub next_probe: Option<Duration>,
     pub last_error: Option<String>,
+    /// What the last failure is called.
+    pub last_cause: Option<Cause>,
     pub last_success: Option<SystemTime>,
 }
 

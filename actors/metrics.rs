@@ -12,9 +12,11 @@ use prometheus::{
 };
 
 use crate::domain::failure::{Cause, Class};
+use crate::domain::pace::Circuit;
 use crate::guard::{ActorName, DeathGuard};
 use crate::messages::{AreYouAlive, Event, Scrape};
 use crate::ports::WallClock;
+use crate::throttle::Throttle;
 use crate::ticket::{Snapshot, TicketOffice};
 use crate::vitals::Vitals;
 
@@ -29,6 +31,7 @@ pub struct Families {
     emails: IntCounterVec,
     in_flight: IntGauge,
     returned: IntCounter,
+    resends_skipped: IntCounter,
     send_attempts: IntCounterVec,
     send_duration: Histogram,
     delivery_latency: Histogram,
@@ -41,6 +44,7 @@ pub struct Families {
     pool_size: IntGauge,
     pool_busy: IntGauge,
     pool_allowed: IntGauge,
+    circuit: IntGauge,
     intake_paused: IntGaugeVec,
     ready: IntGauge,
     restarts: IntCounterVec,
@@ -78,6 +82,10 @@ impl Families {
                 .gauge("mailroom_in_flight", "Jobs taken and not settled, waiting retries included."),
             returned: made
                 .counter("mailroom_jobs_returned_total", "Jobs given back unsettled at a revoke or stop."),
+            resends_skipped: made.counter(
+                "mailroom_resends_skipped_total",
+                "Jobs finished before a restart, and not taken again.",
+            ),
             send_attempts: made.counters("mailroom_send_attempts_total", "Single attempts.", &["result"]),
             send_duration: made.histogram(
                 "mailroom_send_duration_seconds",
@@ -108,6 +116,8 @@ impl Families {
             pool_size: made.gauge("mailroom_pool_size", "Mailers."),
             pool_busy: made.gauge("mailroom_pool_busy", "Mailers that have a job in hand."),
             pool_allowed: made.gauge("mailroom_pool_allowed", "Mailers that may work now."),
+            circuit: made
+                .gauge("mailroom_circuit_state", "0 closed; 1 half-open, a probe is under way; 2 open."),
             intake_paused: made.gauges(
                 "mailroom_intake_paused",
                 "1 while intake is stopped for this reason.",
@@ -150,7 +160,9 @@ impl Families {
                 counters.with_label_values(&[value]);
             }
         }
-        self.intake_paused.with_label_values(&["limits"]).set(0);
+        for reason in ["operator", "circuit", "limits"] {
+            self.intake_paused.with_label_values(&[reason]).set(0);
+        }
         self.backlog.with_label_values(&[topic]).set(0);
     }
 
@@ -176,10 +188,7 @@ impl Families {
             }
             Event::Rebalanced => self.rebalances.inc(),
             Event::Restarted(actor) => self.restarts.with_label_values(&[actor.as_str()]).inc(),
-            Event::Pool { size, allowed } => {
-                self.pool_size.set(as_gauge(size));
-                self.pool_allowed.set(as_gauge(allowed));
-            }
+            Event::Pool { size } => self.pool_size.set(as_gauge(size)),
         }
     }
 
@@ -196,6 +205,7 @@ impl Families {
             accounts.dead_lettered + accounts.expired,
         );
         raise(&self.returned, accounts.returned);
+        raise(&self.resends_skipped, accounts.resends_skipped);
         self.in_flight.set(i64::try_from(accounts.in_flight).unwrap_or(i64::MAX));
         self.retries_waiting.set(i64::try_from(accounts.waiting).unwrap_or(i64::MAX));
         let age_ms = snapshot.oldest_unfinished_ms.map_or(0, |oldest| (now_ms - oldest).max(0));
@@ -271,6 +281,7 @@ pub struct MetricsParts {
     pub dlq_topic: String,
     pub office: Arc<TicketOffice>,
     pub vitals: Arc<Vitals>,
+    pub throttle: Arc<Throttle>,
     pub clock: Arc<dyn WallClock>,
 }
 
@@ -304,6 +315,17 @@ impl Handler<Scrape> for Metrics {
         let families = &self.parts.families;
         families.refresh(&self.parts.office.snapshot(), self.parts.clock.now().timestamp_millis());
         families.pool_busy.set(as_gauge(self.parts.vitals.working().len()));
+        let allowed = self.parts.throttle.allowed();
+        let is_guarded = self.parts.office.is_guarded();
+        families.pool_allowed.set(as_gauge(if is_guarded { allowed.min(1) } else { allowed }));
+        let circuit = self.parts.throttle.circuit();
+        families.circuit.set(match circuit {
+            Circuit::Closed => 0,
+            Circuit::HalfOpen => 1,
+            Circuit::Open => 2,
+        });
+        let is_away = i64::from(circuit != Circuit::Closed);
+        families.intake_paused.with_label_values(&["circuit"]).set(is_away);
         families.ready.set(i64::from(scrape.ready));
         raise(&families.log_lines_dropped, scrape.log_lines_dropped);
         let http = families.restarts.with_label_values(&[ActorName::Http.as_str()]);

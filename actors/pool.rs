@@ -1,4 +1,5 @@
-//! Which job goes to which mailer: due retries first, then new ones, to whoever is idle.
+//! Which job goes to which mailer: due retries first, then new ones, to whoever is idle; while the relay is away
+//! only a probe, every now and then, with the job whose turn it is.
 //!
 //! A plain struct that the consumer owns. Nothing ever queues behind a slow e-mail, since a mailer has a
 //! job only when it asked for one.
@@ -6,59 +7,73 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use crate::domain::pace::Circuit;
 use crate::guard::ChildId;
 use crate::messages::{Ask, Deliver};
-use crate::ticket::Ticket;
+use crate::throttle::Throttle;
+use crate::ticket::{Ticket, TicketOffice};
 use crate::vitals::Vitals;
 
 pub struct Pool {
     retries: VecDeque<Ticket>,
     new: VecDeque<Ticket>,
+    /// No attempt is due: to be kept until it is, or concluded.
+    errands: VecDeque<Ticket>,
+    /// Not due, kept here while the circuit is open: the next probe may be made with one of them.
+    later: Vec<Ticket>,
     idle: VecDeque<Ask>,
     working: BTreeSet<ChildId>,
-    /// How many may work now.
-    allowed: usize,
+    office: Arc<TicketOffice>,
+    throttle: Arc<Throttle>,
     vitals: Arc<Vitals>,
 }
 
 impl Pool {
-    pub fn new(allowed: usize, vitals: Arc<Vitals>) -> Pool {
+    pub fn new(office: Arc<TicketOffice>, throttle: Arc<Throttle>, vitals: Arc<Vitals>) -> Pool {
         vitals.set_working(BTreeSet::new());
         Pool {
             retries: VecDeque::new(),
             new: VecDeque::new(),
+            errands: VecDeque::new(),
+            later: Vec::new(),
             idle: VecDeque::new(),
             working: BTreeSet::new(),
-            allowed,
+            office,
+            throttle,
             vitals,
         }
     }
 
     pub fn add_new(&mut self, tickets: Vec<Ticket>) {
         self.new.extend(tickets);
-        self.dispatch();
     }
 
-    /// A retry that is due, or a job that came back.
+    /// A retry that is due, a job that waits for that, or one that came back.
     pub fn add_first(&mut self, ticket: Ticket) {
-        self.retries.push_back(ticket);
-        self.dispatch();
+        if ticket.verdict.is_some() {
+            self.errands.push_back(ticket);
+        } else if is_due(&ticket) {
+            self.retries.push_back(ticket);
+        } else {
+            self.later.push(ticket);
+        }
     }
 
-    /// The mailer is idle; a second question of the same one takes the place of the first.
+    /// The mailer is idle; a second question of the same one takes the place of the first. Whoever has a
+    /// connection open is asked first: relays take only so many.
     pub fn ask(&mut self, ask: Ask) {
-        self.forget(ask.mailer);
-        self.idle.push_back(ask);
-        self.dispatch();
+        self.gone(ask.mailer);
+        if ask.is_connected {
+            self.idle.push_front(ask);
+        } else {
+            self.idle.push_back(ask);
+        }
     }
 
     /// The mailer is gone, or not to be given jobs any more: another one may work in its place.
     pub fn gone(&mut self, mailer: ChildId) {
-        self.forget(mailer);
-        self.dispatch();
-    }
-
-    fn forget(&mut self, mailer: ChildId) {
         if self.working.remove(&mailer) {
             self.vitals.rests(mailer);
         } else {
@@ -66,31 +81,104 @@ impl Pool {
         }
     }
 
-    pub fn allow(&mut self, mailers: usize) {
-        self.allowed = mailers;
-        self.dispatch();
-    }
-
     /// Drops the jobs that are not ours any more.
     pub fn purge(&mut self) {
         self.retries.retain(Ticket::is_current);
         self.new.retain(Ticket::is_current);
+        self.errands.retain(Ticket::is_current);
+        self.later.retain(Ticket::is_current);
     }
 
-    fn dispatch(&mut self) {
-        while self.working.len() < self.allowed {
-            if self.retries.is_empty() && self.new.is_empty() {
-                return;
-            }
-            let Some(ask) = self.idle.pop_front() else { return };
-            if !ask.recipient.connected() {
-                continue;
-            }
-            let next = self.retries.pop_front().or_else(|| self.new.pop_front());
-            let ticket = next.expect("one of the two queues is not empty");
-            self.working.insert(ask.mailer);
-            self.vitals.works(ask.mailer);
-            ask.recipient.do_send(Deliver(ticket));
+    /// Hands out what may be handed out now. To be called whenever anything has changed.
+    pub fn dispatch(&mut self) {
+        if self.throttle.circuit() == Circuit::Closed {
+            self.errands.extend(self.later.drain(..));
         }
+        while !self.errands.is_empty() {
+            let Some(ask) = self.next_idle() else { return };
+            if let Some(ticket) = self.errands.pop_front() {
+                self.works(ask.mailer);
+                ask.recipient.do_send(Deliver { ticket, permit: None });
+            }
+        }
+        while self.hand_out_one() {}
+        self.vitals.set_ready(self.retries.len() + self.new.len());
     }
+
+    /// False when no attempt may be made now, by whom or for whatever reason.
+    fn hand_out_one(&mut self) -> bool {
+        let is_open = self.throttle.circuit() != Circuit::Closed;
+        if self.idle.is_empty() || (self.office.is_guarded() && !self.working.is_empty()) {
+            return false;
+        }
+        if !is_open {
+            let next = self.retries.front().or(self.new.front());
+            if next.is_some_and(|ticket| !is_due(ticket)) {
+                return self.put_off_one();
+            }
+        } else if self.throttle.next_probe().is_none_or(|at| Instant::now() < at) {
+            return false;
+        }
+        let Some(ticket) = (if is_open { self.take_for_a_probe() } else { self.take_next() }) else {
+            return false;
+        };
+        if !ticket.may_be_attempted() {
+            // It goes as soon as its mark is acknowledged.
+            self.retries.push_front(ticket);
+            return false;
+        }
+        let permit = self.throttle.begin(self.working.len());
+        let (Some(permit), Some(ask)) = (permit, self.next_idle()) else {
+            self.retries.push_front(ticket);
+            return false;
+        };
+        self.works(ask.mailer);
+        ask.recipient.do_send(Deliver { ticket, permit: Some(permit) });
+        true
+    }
+
+    fn take_next(&mut self) -> Option<Ticket> {
+        self.retries.pop_front().or_else(|| self.new.pop_front())
+    }
+
+    /// A restored job at the front waits for its time: a mailer keeps it until then.
+    fn put_off_one(&mut self) -> bool {
+        let (Some(ticket), Some(ask)) = (self.take_next(), self.next_idle()) else { return false };
+        self.works(ask.mailer);
+        ask.recipient.do_send(Deliver { ticket, permit: None });
+        true
+    }
+
+    /// Of those that are due the one whose last attempt or probe is longest ago, else the one due next.
+    fn take_for_a_probe(&mut self) -> Option<Ticket> {
+        let all = self.retries.drain(..).chain(self.new.drain(..)).chain(self.later.drain(..));
+        let (mut due, later): (Vec<Ticket>, Vec<Ticket>) = all.partition(is_due);
+        self.later = later;
+        // Those never tried first, in the order in which they came.
+        due.sort_by_key(|ticket| ticket.last_tried);
+        self.retries = due.into();
+        if let Some(ticket) = self.retries.pop_front() {
+            return Some(ticket);
+        }
+        let next = self.later.iter().enumerate().min_by_key(|(_, ticket)| ticket.not_before)?.0;
+        Some(self.later.swap_remove(next))
+    }
+
+    fn next_idle(&mut self) -> Option<Ask> {
+        while let Some(ask) = self.idle.pop_front() {
+            if ask.recipient.connected() {
+                return Some(ask);
+            }
+        }
+        None
+    }
+
+    fn works(&mut self, mailer: ChildId) {
+        self.working.insert(mailer);
+        self.vitals.works(mailer);
+    }
+}
+
+fn is_due(ticket: &Ticket) -> bool {
+    ticket.not_before.is_none_or(|due| due <= Instant::now())
 }

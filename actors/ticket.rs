@@ -3,6 +3,7 @@
 //! A job has exactly one [`Ticket`]. Settling consumes it; dropped unsettled (whoever held it died) it comes
 //! back by the office's own channel, not by a mailbox, with all that is known of the job.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,13 +11,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::credits::Credits;
+use crate::credits::{Credits, Intake};
 use crate::domain::failure::Failure;
 use crate::domain::history::{AttemptEnd, History, Timing};
-use crate::domain::job::Record;
+use crate::domain::job::{RecipientSet, Record};
 use crate::domain::ledger::{
     Accounts, CommitAnswer, Freed, Frontier, Hold, HoldAnswer, JobId, Ledger, Settlement, Tenure,
 };
+use crate::domain::metadata::Past;
+use crate::domain::partition::{Found, Taken};
+use crate::domain::retry::RetryPolicy;
 use crate::ports::{AssignedPartition, CommitOffset, OffsetLog};
 
 /// All that is known of one taken job.
@@ -27,6 +31,10 @@ pub struct Claim {
     pub history: History,
     /// Not to be attempted before.
     pub not_before: Option<Instant>,
+    /// When its last attempt or probe ended.
+    pub last_tried: Option<Instant>,
+    /// It is tried to see whether the relay is back: a failure of the relay spends no attempt.
+    pub is_probe: bool,
     /// A handler or an attempt has it in hand: should it be dropped now, that is a strike.
     pub in_hand: bool,
     pub verdict: Option<Verdict>,
@@ -66,6 +74,26 @@ impl Ticket {
     /// Whether its final dot may have been sent, as far as the ledger still knows the job.
     pub fn is_past_the_dot(&self) -> bool {
         self.office.held(self.job) == Some(Hold::PastTheDot)
+    }
+
+    /// The next commits say what has happened to it, so that a restart knows.
+    pub fn remember(&self) {
+        self.remember_served(self.history.served);
+    }
+
+    /// As [`Ticket::remember`], where by now these recipients have it.
+    pub fn remember_served(&self, served: RecipientSet) {
+        let past = Past { attempts: self.history.attempts_spent, served };
+        self.office.ledger.lock().remember(self.job, past);
+    }
+
+    /// See [`Ledger::may_attempt`]. Where not, the commit that it takes is under way.
+    pub fn may_be_attempted(&self) -> bool {
+        let may = self.office.ledger.lock().may_attempt(self.job);
+        if !may {
+            self.office.commit();
+        }
+        may
     }
 
     /// Resolves when the partition is revoked or the worker stops.
@@ -108,13 +136,21 @@ impl Drop for Ticket {
 pub struct TicketOffice {
     ledger: Mutex<Ledger>,
     credits: Arc<Credits>,
-    /// A token a partition: cancelled when the partition goes.
-    tokens: Mutex<std::collections::BTreeMap<i32, CancellationToken>>,
+    assignments: Mutex<BTreeMap<i32, Assignment>>,
+    /// How long a restored job waits, and how many attempts it may have spent.
+    policy: RetryPolicy,
     offset_log: Arc<dyn OffsetLog>,
     returned: async_channel::Sender<Box<Claim>>,
     returns: async_channel::Receiver<Box<Claim>>,
     /// Told whenever a job of a partition that is being revoked may have been the last.
     quiet: Notify,
+}
+
+/// What the tickets of one partition have in common.
+struct Assignment {
+    /// Cancelled when the partition goes.
+    token: CancellationToken,
+    since: Instant,
 }
 
 impl std::fmt::Debug for TicketOffice {
@@ -124,13 +160,20 @@ impl std::fmt::Debug for TicketOffice {
 }
 
 impl TicketOffice {
-    pub fn new(credits: Arc<Credits>, offset_log: Arc<dyn OffsetLog>) -> Arc<TicketOffice> {
+    /// `crash_limit` is `limits.crashes`.
+    pub fn new(
+        credits: Arc<Credits>,
+        offset_log: Arc<dyn OffsetLog>,
+        policy: RetryPolicy,
+        crash_limit: u32,
+    ) -> Arc<TicketOffice> {
         // Never more returns than tickets, and never more tickets than credits.
         let (returned, returns) = async_channel::unbounded();
         Arc::new(TicketOffice {
-            ledger: Mutex::default(),
+            ledger: Mutex::new(Ledger::new(crash_limit)),
             credits,
-            tokens: Mutex::default(),
+            assignments: Mutex::default(),
+            policy,
             offset_log,
             returned,
             returns,
@@ -138,51 +181,68 @@ impl TicketOffice {
         })
     }
 
-    /// These partitions are ours from now on.
+    /// These partitions are ours from now on. Their records may be taken once a commit has said so.
     pub fn assign(&self, partitions: &[AssignedPartition]) {
         for assigned in partitions {
+            self.credits.close(assigned.partition);
+            let found = Found {
+                committed: assigned.committed,
+                metadata: &assigned.metadata,
+                low: assigned.low,
+                high: assigned.high,
+            };
             let freed = {
                 let mut ledger = self.ledger.lock();
                 let freed = ledger.forget(assigned.partition);
-                ledger.assign(assigned.partition, assigned.committed);
+                ledger.assign(assigned.partition, found);
                 freed
             };
-            self.credits.clear(assigned.partition, i64::MAX);
             self.release(&freed);
-            if let Some(old) = self.tokens.lock().insert(assigned.partition, CancellationToken::new()) {
-                old.cancel();
+            let assignment = Assignment { token: CancellationToken::new(), since: Instant::now() };
+            if let Some(old) = self.assignments.lock().insert(assigned.partition, assignment) {
+                old.token.cancel();
             }
         }
         self.quiet.notify_waiters();
+        self.commit();
     }
 
-    /// Takes these records; returns the tickets of those whose partition is ours.
+    /// Takes these records; returns the tickets of those that are jobs of ours to be done.
     pub fn take(self: &Arc<Self>, records: Vec<Record>) -> Vec<Ticket> {
         let mut tickets = Vec::with_capacity(records.len());
         let mut refused = Freed::default();
         {
             let mut ledger = self.ledger.lock();
-            let tokens = self.tokens.lock();
+            let assignments = self.assignments.lock();
             for record in records {
                 let bytes = record.size();
-                let taken = ledger.take(record.partition, record.offset, record.timestamp_ms, bytes);
-                let (Some(job), Some(token)) = (taken, tokens.get(&record.partition)) else {
+                let (taken, job) = ledger.take(record.partition, record.offset, record.timestamp_ms, bytes);
+                let (Taken::Job { past, ended_the_process }, Some(assignment)) =
+                    (taken, assignments.get(&record.partition))
+                else {
                     refused.bytes_of_each.push(bytes);
                     continue;
                 };
+                let spent = past.attempts + u32::from(ended_the_process);
+                let history = History::restored(spent, past.served, self.policy.max_attempts);
+                let wait = self.policy.wait_before(history.attempts_spent + 1, 0.0);
+                let ended = Failure::crashed("handling the job ended the process");
                 let claim = Claim {
                     job,
                     record: Arc::new(record),
-                    history: History::default(),
-                    not_before: None,
+                    not_before: (history.attempts_spent > 0).then(|| assignment.since + wait),
+                    history,
+                    last_tried: None,
+                    is_probe: false,
                     in_hand: false,
-                    verdict: None,
-                    cancelled: token.clone(),
+                    verdict: ended_the_process.then_some(Verdict::GivenUp(ended)),
+                    cancelled: assignment.token.clone(),
                 };
                 tickets.push(Ticket { claim: Some(Box::new(claim)), office: Arc::clone(self) });
             }
         }
         self.release(&refused);
+        self.commit_if_urgent();
         tickets
     }
 
@@ -200,12 +260,27 @@ impl TicketOffice {
     /// Returns what is to be waited for and let go of.
     pub fn revoke(&self, partitions: &[i32]) -> Vec<Tenure> {
         let (revoked, freed) = self.ledger.lock().revoke(partitions);
-        self.release(&freed);
-        let tokens = self.tokens.lock();
-        for token in partitions.iter().filter_map(|partition| tokens.get(partition)) {
-            token.cancel();
-        }
+        self.revoked(&revoked, &freed);
         revoked
+    }
+
+    /// Begins to give up all there is; whatever ends the process from now on, it was no job.
+    pub fn stop(&self) -> Vec<Tenure> {
+        let (revoked, freed) = self.ledger.lock().stop();
+        self.revoked(&revoked, &freed);
+        self.commit();
+        revoked
+    }
+
+    fn revoked(&self, revoked: &[Tenure], freed: &Freed) {
+        self.release(freed);
+        let assignments = self.assignments.lock();
+        for tenure in revoked {
+            self.credits.close(tenure.partition);
+            if let Some(assignment) = assignments.get(&tenure.partition) {
+                assignment.token.cancel();
+            }
+        }
     }
 
     /// Resolves when nothing of these is past the dot or being dead-lettered.
@@ -221,6 +296,11 @@ impl TicketOffice {
         }
     }
 
+    /// Whether none of these lasts any more.
+    pub fn is_over(&self, tenures: &[Tenure]) -> bool {
+        self.ledger.lock().is_over(tenures)
+    }
+
     /// Lets go of these, as far as they are not over; returns what of them is still to be committed.
     pub fn let_go(&self, tenures: &[Tenure]) -> Vec<CommitOffset> {
         let (last, freed) = self.ledger.lock().let_go(tenures);
@@ -233,9 +313,10 @@ impl TicketOffice {
     pub fn lose(&self, partitions: &[i32]) {
         for partition in partitions {
             let freed = self.ledger.lock().forget(*partition);
+            self.credits.close(*partition);
             self.release(&freed);
-            if let Some(token) = self.tokens.lock().remove(partition) {
-                token.cancel();
+            if let Some(assignment) = self.assignments.lock().remove(partition) {
+                assignment.token.cancel();
             }
         }
         self.quiet.notify_waiters();
@@ -251,9 +332,38 @@ impl TicketOffice {
         }
     }
 
+    /// Asks for a commit without waiting for its time, where something can't go on without it.
+    pub fn commit_if_urgent(&self) {
+        let is_urgent = self.ledger.lock().commit_is_urgent();
+        if is_urgent {
+            self.commit();
+        }
+    }
+
     /// See [`Ledger::commit_answered`].
     pub fn commit_answered(&self, answer: CommitAnswer) {
-        self.ledger.lock().commit_answered(answer);
+        let cleared = self.ledger.lock().commit_answered(answer);
+        for (partition, to) in &cleared {
+            self.credits.clear(*partition, *to);
+        }
+        if !cleared.is_empty() {
+            self.offset_log.read_on();
+        }
+        if answer == CommitAnswer::Taken {
+            self.commit_if_urgent();
+        }
+    }
+
+    /// While the relay is away one job is taken when none is in hand, to try it with.
+    pub fn take_one_at_a_time(&self, only_one: bool) {
+        if self.credits.set_intake(if only_one { Intake::OneInHand } else { Intake::Open }) {
+            self.offset_log.read_on();
+        }
+    }
+
+    /// Whether the worker is to make one attempt at a time in all.
+    pub fn is_guarded(&self) -> bool {
+        self.ledger.lock().is_guarded()
     }
 
     pub fn partitions(&self) -> Vec<i32> {
@@ -343,5 +453,9 @@ pub struct Snapshot {
 }
 
 fn to_commit(frontier: Frontier) -> CommitOffset {
-    CommitOffset { partition: frontier.partition, offset: frontier.offset, metadata: String::new() }
+    CommitOffset {
+        partition: frontier.partition,
+        offset: frontier.offset(),
+        metadata: frontier.text().to_owned(),
+    }
 }

@@ -6,8 +6,10 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::domain::failure::{Cause, Failure};
 use crate::guard::ChildId;
 use crate::messages::{DeadLettersStatus, KafkaStatus, RelayStatus};
+use crate::throttle::Throttle;
 
 #[derive(Debug, Default)]
 pub struct Vitals {
@@ -19,11 +21,21 @@ struct Noted {
     broker_answered: Option<Instant>,
     kafka_error: Option<String>,
     joined: bool,
-    relay: RelayStatus,
+    relay: Relay,
     letters_under_way: usize,
     letters_failing_since: Option<Instant>,
     letters_error: Option<String>,
     working: BTreeSet<ChildId>,
+    ready: usize,
+}
+
+/// What was noted of the relay.
+#[derive(Clone, Debug, Default)]
+struct Relay {
+    failures_in_a_row: u64,
+    last_error: Option<String>,
+    last_cause: Option<Cause>,
+    last_success: Option<SystemTime>,
 }
 
 impl Vitals {
@@ -52,15 +64,17 @@ impl Vitals {
         if taken {
             noted.relay.last_success = Some(now);
             noted.relay.last_error = None;
+            noted.relay.last_cause = None;
         }
         ended
     }
 
     /// Returns how many failures in a row that makes.
-    pub fn relay_failed(&self, error: String) -> u64 {
+    pub fn relay_failed(&self, failure: &Failure) -> u64 {
         let mut noted = self.noted.lock();
         noted.relay.failures_in_a_row += 1;
-        noted.relay.last_error = Some(error);
+        noted.relay.last_error = Some(failure.reason.clone());
+        noted.relay.last_cause = Some(failure.cause);
         noted.relay.failures_in_a_row
     }
 
@@ -99,6 +113,15 @@ impl Vitals {
         self.noted.lock().working.remove(&mailer);
     }
 
+    /// So many jobs could be attempted now, if they were allowed.
+    pub fn set_ready(&self, jobs: usize) {
+        self.noted.lock().ready = jobs;
+    }
+
+    pub fn ready(&self) -> usize {
+        self.noted.lock().ready
+    }
+
     /// The mailers that have a job in hand now.
     pub fn working(&self) -> BTreeSet<ChildId> {
         self.noted.lock().working.clone()
@@ -114,8 +137,16 @@ impl Vitals {
         }
     }
 
-    pub fn relay(&self) -> RelayStatus {
-        self.noted.lock().relay.clone()
+    pub fn relay(&self, throttle: &Throttle) -> RelayStatus {
+        let Relay { last_error, last_cause, last_success, .. } = self.noted.lock().relay.clone();
+        RelayStatus {
+            circuit: throttle.circuit(),
+            failures_in_a_row: throttle.failures_in_a_row(),
+            next_probe: throttle.next_probe().map(|at| at.saturating_duration_since(Instant::now())),
+            last_error,
+            last_cause,
+            last_success,
+        }
     }
 
     pub fn dead_letters(&self) -> DeadLettersStatus {

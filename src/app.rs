@@ -12,15 +12,18 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::future::FusedFuture;
 use mailroom_actors::credits::Credits;
+use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::guard::ActorName;
 use mailroom_actors::line::Line;
+use mailroom_actors::mailer::ConnectionLife;
 use mailroom_actors::messages::{
     ActorState, ActorStatus, GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop,
 };
 use mailroom_actors::metrics::Families;
 use mailroom_actors::ports::{Jitter, OffsetLog, OffsetLogEvent, WallClock};
 use mailroom_actors::supervisor::{self, Settings, Supervisor, World};
+use mailroom_actors::throttle::Throttle;
 use mailroom_actors::ticket::TicketOffice;
 use mailroom_actors::vitals::Vitals;
 use tokio::sync::oneshot;
@@ -73,9 +76,8 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         consumer_group: config.kafka.group.clone(),
         default_from: composer.default_from().clone(),
     };
-    // A letter that the topic does not take is tried for ever: shrinking it is for a later version.
     let encoder: kafka::letter::Encoder =
-        Arc::new(move |letter, _limit| dead_letter::encode(letter, &letters));
+        Arc::new(move |letter, limit| dead_letter::encode(letter, &letters, limit));
     let doors = Arc::new(ActorDoors::default());
     let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
     tracing::info!(address = %http.address(), version = VERSION, "http listening");
@@ -84,8 +86,19 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
     let (events, offset_events) = async_channel::unbounded();
     let offset_log = Arc::new(LateOffsetLog::new(events.clone()));
+    let settings = settings(&config);
+    let breaker = Breaker {
+        failures: config.breaker.failures,
+        probe_interval: config.breaker.probe_interval,
+    };
     let world = World {
-        office: TicketOffice::new(Arc::clone(&credits), Arc::clone(&offset_log) as Arc<dyn OffsetLog>),
+        office: TicketOffice::new(
+            Arc::clone(&credits),
+            Arc::clone(&offset_log) as Arc<dyn OffsetLog>,
+            settings.retry.clone(),
+            settings.crash_limit,
+        ),
+        throttle: Throttle::new(settings.mailers, breaker, config.smtp.max_rate),
         offset_log: Arc::clone(&offset_log) as Arc<dyn OffsetLog>,
         offset_events,
         relay: Rc::new(relay),
@@ -97,7 +110,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         vitals: Arc::new(Vitals::default()),
         mask: Rc::new(|text| mask::mask_text(text).into_owned()),
     };
-    let (supervisor, scrapes, ended) = supervisor::start(settings(&config), world);
+    let (supervisor, scrapes, ended) = supervisor::start(settings, world);
     // Set once, right here.
     let _ = doors.actors.set((supervisor.clone(), scrapes));
 
@@ -183,6 +196,10 @@ fn settings(config: &Config) -> Settings {
         commit_interval: config.kafka.commit_interval,
         drain_timeout: config.worker.drain_timeout,
         dlq_topic: config.kafka.dlq_topic.clone(),
+        connections: ConnectionLife {
+            max_emails: config.smtp.max_emails_per_connection,
+            idle_timeout: config.smtp.idle_timeout,
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use mailroom_actors::domain::failure::{Cause, Stage};
 use mailroom_actors::domain::job::{DeadLetter, Record};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use crate::job::{self, Address, Identity, Mailbox, json};
 use crate::kafka::EncodedLetter;
@@ -20,7 +21,21 @@ const SCHEMA: u32 = 1;
 const MAX_HEADER_TEXT: usize = 1024;
 /// Kafka's own number for "no timestamp".
 const NO_TIMESTAMP: i64 = -1;
+const TRACEPARENT: &str = "traceparent";
 const REPLAY_COUNT: &str = "mailroom-replay-count";
+
+/// Spring Kafka's.
+const OURS: [&str; 7] = [
+    "kafka_dlt-original-topic",
+    "kafka_dlt-original-partition",
+    "kafka_dlt-original-offset",
+    "kafka_dlt-original-timestamp",
+    "kafka_dlt-original-consumer-group",
+    "kafka_dlt-exception-fqcn",
+    "kafka_dlt-exception-message",
+];
+/// A value of so many bytes is not worth a stub, which is not smaller.
+const SMALLEST_OMITTED: usize = 256;
 
 /// What a dead letter says of the worker that wrote it.
 #[derive(Clone, Debug)]
@@ -33,51 +48,212 @@ pub struct Settings {
     pub default_from: Mailbox,
 }
 
-/// The record for `letter`, the same however often it is asked for.
-pub fn encode(letter: &DeadLetter, settings: &Settings) -> EncodedLetter {
-    let record = &*letter.record;
-    // What crashed on the way to the relay may crash here as well, and must not block the queue.
-    let read = || (Identity::of(record, &settings.default_from), recipients(letter));
-    let (identity, recipients) = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        let nothing = Record { value: None, ..record.clone() };
-        (Identity::of(&nothing, &settings.default_from), Vec::new())
-    });
-    let value = Value {
-        original_message: Original::of(record.value.as_deref()),
-        error_reason: &letter.failure.reason,
-        retry_count: letter.attempts_spent,
-        failed_at: time(letter.failed_at),
-        worker_id: &settings.worker_id,
-        cause: letter.failure.cause.as_str(),
-        stage: letter.failure.stage.as_str(),
-        smtp_code: letter.failure.code,
-        enhanced_code: letter.failure.enhanced.map(|code| code.to_string()),
-        recipients,
-        tags: identity.tags,
-        attempts: letter.attempts.iter().map(Attempt::of).collect(),
-        source: Source {
-            topic: &record.topic,
-            partition: record.partition,
-            offset: record.offset,
-            timestamp: record.timestamp_ms.unwrap_or(NO_TIMESTAMP),
-        },
-        idempotency_key: identity.idempotency_key,
-        message_id: identity.message_id,
-        first_attempt_at: letter.attempts.first().map(|attempt| time(attempt.at)),
-        replay_count: replay_count(record),
-        schema: SCHEMA,
-    };
-    EncodedLetter {
-        key: record.key.clone(),
-        value: serde_json::to_vec(&value).expect("strings and numbers always make JSON"),
-        headers: headers(letter, settings),
-        timestamp_ms: letter.failed_at.timestamp_millis(),
+/// The record for `letter` in at most `limit` bytes ([`EncodedLetter::size`]), or as small as it can be; the
+/// same however often it is asked for. What goes first is what is said elsewhere too, and what goes last is
+/// what the letter is for:
+///
+/// 1. the job's own headers, from the largest on (a `traceparent` of the usual size stays);
+/// 2. `attempts` but the newest, and the ends of long texts;
+/// 3. the job's value: `original_message` becomes the `omitted` stub;
+/// 4. the key; then `tags`, and of `recipients` those that do not fit.
+pub fn encode(letter: &DeadLetter, settings: &Settings, limit: usize) -> EncodedLetter {
+    let parts = Parts::of(letter, settings);
+    let whole = Form { headers: parts.own_headers.clone(), ..Form::default() };
+    let mut encoded = parts.encode(&whole);
+    encoded.lean_size = encoded.size() - parts.dispensable(&whole);
+    if encoded.size() <= limit {
+        return encoded;
     }
+    let lean_size = encoded.lean_size;
+    let mut form = whole;
+    parts.drop_headers(&mut form, encoded.size() - limit);
+    for shrink in [Form::shorten, Form::omit, Form::leave_out_the_key, Form::leave_out_tags] {
+        encoded = parts.encode(&form);
+        if encoded.size() <= limit {
+            break;
+        }
+        shrink(&mut form);
+    }
+    if encoded.size() > limit {
+        encoded = parts.encode(&form);
+    }
+    while encoded.size() > limit && form.recipients > 0 {
+        let bytes = encoded.size() - limit;
+        form.recipients = parts.fewer_recipients(form.recipients, bytes);
+        encoded = parts.encode(&form);
+    }
+    EncodedLetter { lean_size, ..encoded }
+}
+
+type Header = (String, Option<Vec<u8>>);
+
+/// What a letter says in full.
+struct Parts<'a> {
+    letter: &'a DeadLetter,
+    settings: &'a Settings,
+    identity: Identity,
+    recipients: Vec<String>,
+    original: Original<'a>,
+    own_headers: Vec<Header>,
+}
+
+/// How much of it is said.
+#[derive(Clone, Debug)]
+struct Form {
+    headers: Vec<Header>,
+    short: bool,
+    omitted: bool,
+    key: bool,
+    tags: bool,
+    recipients: usize,
+}
+
+impl Default for Form {
+    fn default() -> Form {
+        Form { headers: vec![], short: false, omitted: false, key: true, tags: true, recipients: usize::MAX }
+    }
+}
+
+impl Form {
+    fn shorten(&mut self) {
+        self.short = true;
+    }
+
+    fn omit(&mut self) {
+        self.omitted = true;
+    }
+
+    fn leave_out_the_key(&mut self) {
+        self.key = false;
+    }
+
+    fn leave_out_tags(&mut self) {
+        self.tags = false;
+    }
+}
+
+impl<'a> Parts<'a> {
+    fn of(letter: &'a DeadLetter, settings: &'a Settings) -> Parts<'a> {
+        let record = &*letter.record;
+        // What crashed on the way to the relay may crash here as well, and must not block the queue.
+        let read = || (Identity::of(record, &settings.default_from), recipients(letter));
+        let (identity, recipients) = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            let nothing = Record { value: None, ..record.clone() };
+            (Identity::of(&nothing, &settings.default_from), Vec::new())
+        });
+        let original = Original::of(record.value.as_deref());
+        Parts { letter, settings, identity, recipients, original, own_headers: own_headers(record) }
+    }
+
+    fn encode(&self, form: &Form) -> EncodedLetter {
+        let Parts { letter, settings, identity, .. } = self;
+        let record = &*letter.record;
+        let stub = form.omitted.then(|| Original::stub(record.value.as_deref())).flatten();
+        let value = Value {
+            original_message: stub.as_ref().unwrap_or(&self.original),
+            error_reason: self.reason(form),
+            retry_count: letter.attempts_spent,
+            failed_at: time(letter.failed_at),
+            worker_id: &settings.worker_id,
+            cause: letter.failure.cause.as_str(),
+            stage: letter.failure.stage.as_str(),
+            smtp_code: letter.failure.code,
+            enhanced_code: letter.failure.enhanced.map(|code| code.to_string()),
+            recipients: &self.recipients[..self.recipients.len().min(form.recipients)],
+            tags: if form.tags { identity.tags.iter().collect() } else { BTreeMap::new() },
+            attempts: self.attempts(form),
+            source: Source {
+                topic: &record.topic,
+                partition: record.partition,
+                offset: record.offset,
+                timestamp: record.timestamp_ms.unwrap_or(NO_TIMESTAMP),
+            },
+            idempotency_key: &identity.idempotency_key,
+            message_id: &identity.message_id,
+            first_attempt_at: letter.attempts.first().map(|attempt| time(attempt.at)),
+            replay_count: replay_count(record),
+            schema: SCHEMA,
+        };
+        let mut headers = form.headers.clone();
+        headers.extend(our_headers(letter, settings));
+        EncodedLetter {
+            key: record.key.clone().filter(|_| form.key),
+            value: serde_json::to_vec(&value).expect("strings and numbers always make JSON"),
+            headers,
+            timestamp_ms: letter.failed_at.timestamp_millis(),
+            lean_size: 0,
+        }
+    }
+
+    fn reason(&self, form: &Form) -> &'a str {
+        let reason = &self.letter.failure.reason;
+        if form.short { capped(reason) } else { reason }
+    }
+
+    fn attempts(&self, form: &Form) -> Vec<Attempt<'a>> {
+        let attempts = &self.letter.attempts;
+        let first = if form.short { attempts.len().saturating_sub(1) } else { 0 };
+        let mut attempts: Vec<_> = attempts[first..].iter().map(Attempt::of).collect();
+        if form.short {
+            attempts.iter_mut().for_each(|attempt| attempt.error = capped(attempt.error));
+        }
+        attempts
+    }
+
+    /// How many bytes fewer it would be without the job's own headers and with a short history.
+    fn dispensable(&self, form: &Form) -> usize {
+        let history = |form: &Form| json_size(&(self.reason(form), self.attempts(form)));
+        let short = Form { short: true, ..Form::default() };
+        let headers: usize = form.headers.iter().filter(|header| !is_kept(header)).map(header_size).sum();
+        headers + history(form) - history(&short)
+    }
+
+    /// The largest first, until `bytes` are saved or none is left.
+    fn drop_headers(&self, form: &mut Form, bytes: usize) {
+        let mut saved = 0;
+        let mut by_size: Vec<usize> =
+            (0..form.headers.len()).filter(|&index| !is_kept(&form.headers[index])).collect();
+        by_size.sort_by_key(|&index| std::cmp::Reverse(header_size(&form.headers[index])));
+        let mut dropped = vec![false; form.headers.len()];
+        for index in by_size {
+            if saved >= bytes {
+                break;
+            }
+            dropped[index] = true;
+            saved += header_size(&form.headers[index]);
+        }
+        let mut dropped = dropped.into_iter();
+        form.headers.retain(|_| !dropped.next().unwrap_or(false));
+    }
+
+    /// How many of the first `count` recipients are left once `bytes` are saved.
+    fn fewer_recipients(&self, count: usize, bytes: usize) -> usize {
+        let mut left = count.min(self.recipients.len());
+        let mut saved = 0;
+        while left > 0 && saved < bytes {
+            left -= 1;
+            saved += json_size(&self.recipients[left]) + 1;
+        }
+        left
+    }
+}
+
+fn json_size(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |json| json.len())
+}
+
+fn header_size((name, value): &Header) -> usize {
+    name.len() + value.as_ref().map_or(0, Vec::len)
+}
+
+/// A trace goes on behind the dead letter; what calls itself one and is far larger is none.
+fn is_kept(header: &Header) -> bool {
+    header.0 == TRACEPARENT && header_size(header) <= MAX_HEADER_TEXT
 }
 
 #[derive(serde::Serialize)]
 struct Value<'a> {
-    original_message: Original<'a>,
+    original_message: &'a Original<'a>,
     error_reason: &'a str,
     retry_count: u32,
     failed_at: String,
@@ -86,12 +262,12 @@ struct Value<'a> {
     stage: &'static str,
     smtp_code: Option<u16>,
     enhanced_code: Option<String>,
-    recipients: Vec<String>,
-    tags: BTreeMap<String, String>,
+    recipients: &'a [String],
+    tags: BTreeMap<&'a String, &'a String>,
     attempts: Vec<Attempt<'a>>,
     source: Source<'a>,
-    idempotency_key: String,
-    message_id: String,
+    idempotency_key: &'a str,
+    message_id: &'a str,
     first_attempt_at: Option<String>,
     replay_count: u32,
     schema: u32,
@@ -134,6 +310,8 @@ enum Original<'a> {
     /// A JSON string with its quotes and escapes.
     Text(Box<RawValue>),
     Base64(String),
+    /// It does not fit: its length in bytes and its SHA-256 in hexadecimal digits.
+    Omitted { bytes: usize, sha256: String },
 }
 
 impl<'a> Original<'a> {
@@ -150,6 +328,13 @@ impl<'a> Original<'a> {
             _ => Original::Base64(STANDARD.encode(bytes)),
         }
     }
+
+    /// What stands for the value where it does not fit; none where the value itself is no larger than that.
+    fn stub(value: Option<&[u8]>) -> Option<Original<'static>> {
+        let bytes = value.filter(|bytes| bytes.len() > SMALLEST_OMITTED)?;
+        let sha256 = format!("{:x}", Sha256::digest(bytes));
+        Some(Original::Omitted { bytes: bytes.len(), sha256 })
+    }
 }
 
 impl Serialize for Original<'_> {
@@ -161,6 +346,13 @@ impl Serialize for Original<'_> {
             Original::Base64(base64) => {
                 let mut map = serializer.serialize_map(Some(1))?;
                 map.serialize_entry("base64", base64)?;
+                map.end()
+            }
+            Original::Omitted { bytes, sha256 } => {
+                let mut map = serializer.serialize_map(Some(3))?;
+                map.serialize_entry("omitted", &true)?;
+                map.serialize_entry("bytes", bytes)?;
+                map.serialize_entry("sha256", sha256)?;
                 map.end()
             }
         }
@@ -192,23 +384,25 @@ fn replay_count(record: &Record) -> u32 {
     value.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-fn headers(letter: &DeadLetter, settings: &Settings) -> Vec<(String, Option<Vec<u8>>)> {
+/// The job's, but for those that the letter says anew.
+fn own_headers(record: &Record) -> Vec<Header> {
+    let own = record.headers.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
+    own.map(|(name, value)| (name.clone(), value.as_ref().map(|value| value.to_vec()))).collect()
+}
+
+fn our_headers(letter: &DeadLetter, settings: &Settings) -> impl Iterator<Item = Header> {
     let record = &letter.record;
     let text = |text: &str| capped(text).as_bytes().to_vec();
-    let ours = [
-        ("kafka_dlt-original-topic", text(&record.topic)),
-        ("kafka_dlt-original-partition", record.partition.to_be_bytes().to_vec()),
-        ("kafka_dlt-original-offset", record.offset.to_be_bytes().to_vec()),
-        ("kafka_dlt-original-timestamp", record.timestamp_ms.unwrap_or(NO_TIMESTAMP).to_be_bytes().to_vec()),
-        ("kafka_dlt-original-consumer-group", text(&settings.consumer_group)),
-        ("kafka_dlt-exception-fqcn", text(&format!("mailroom.{}", letter.failure.cause.as_str()))),
-        ("kafka_dlt-exception-message", text(&letter.failure.reason)),
+    let values = [
+        text(&record.topic),
+        record.partition.to_be_bytes().to_vec(),
+        record.offset.to_be_bytes().to_vec(),
+        record.timestamp_ms.unwrap_or(NO_TIMESTAMP).to_be_bytes().to_vec(),
+        text(&settings.consumer_group),
+        text(&format!("mailroom.{}", letter.failure.cause.as_str())),
+        text(&letter.failure.reason),
     ];
-    let own = record.headers.iter().filter(|(name, _)| ours.iter().all(|(ours, _)| ours != name));
-    let own = own.map(|(name, value)| (name.clone(), value.as_ref().map(|value| value.to_vec())));
-    let mut headers: Vec<_> = own.collect();
-    headers.extend(ours.into_iter().map(|(name, value)| (name.to_owned(), Some(value))));
-    headers
+    OURS.iter().zip(values).map(|(name, value)| ((*name).to_owned(), Some(value)))
 }
 
 /// At most 1 KiB of the text, cut between characters.

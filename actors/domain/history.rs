@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::failure::{Cause, Class, Failure};
 use super::job::{Attempt, RecipientSet};
 use super::retry::{NextStep, RetryPolicy};
 
@@ -19,6 +19,8 @@ pub struct History {
     pub refused: RecipientSet,
     /// How often handling it panicked.
     pub crashes: u32,
+    /// Attempts in a row that the relay ended with "slower" and that spent nothing.
+    pub limited_in_a_row: u32,
     /// The last failure of any kind.
     pub last_failure: Option<Failure>,
     /// The last failure of a recipient that was refused for good: what the dead letter names once all others
@@ -48,6 +50,31 @@ pub enum AttemptEnd {
     TakenBack,
 }
 
+impl AttemptEnd {
+    /// The last failure, when all that the attempt met was the relay's own (infrastructure or limited): nothing
+    /// was taken, answered about a recipient, ambiguous or cut off. What was found here, before the relay was
+    /// asked, does not matter: it is found again.
+    fn relays_own_failure(&self) -> Option<&Failure> {
+        let is_the_relays =
+            |failure: &Failure| matches!(failure.class, Class::Infrastructure | Class::Limited);
+        match self {
+            AttemptEnd::Failed(failure) => Some(failure).filter(|failure| is_the_relays(failure)),
+            AttemptEnd::TakenBack => None,
+            AttemptEnd::Answered { outcomes, .. } => {
+                let mut last = None;
+                for (_, outcome) in outcomes {
+                    match outcome {
+                        Outcome::Failed(failure) if is_the_relays(failure) => last = Some(failure),
+                        Outcome::Failed(failure) if !failure.spends_attempt => {}
+                        Outcome::Failed(_) | Outcome::Accepted | Outcome::TakenBack => return None,
+                    }
+                }
+                last
+            }
+        }
+    }
+}
+
 /// What is to be done with a job after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -57,6 +84,8 @@ pub enum Decision {
     RetryAfter(Duration),
     /// Give it up with this as the dead letter's failure.
     DeadLetter(Failure),
+    /// It was the probe of an open circuit, and the relay still fails: nothing is spent.
+    ProbeFailed,
     /// It is not ours any more: let go.
     LetGo,
 }
@@ -65,8 +94,19 @@ impl History {
     /// A dead letter lists at most this many attempts, the newest.
     pub const LISTED_ATTEMPTS: usize = 100;
 
-    /// Takes in how an attempt ended and decides what follows. `attempt` describes it for the dead letter
-    /// (its number, stage and error are filled in here). `crash_limit` is `limits.crashes`.
+    /// So many limited endings in a row spend an attempt after all: no e-mail waits for ever.
+    pub const LIMITED_UNTIL_SPENT: u32 = 100;
+
+    /// What the commits know of a job that is taken again after a restart or rebalance: it has at least one
+    /// attempt left, and the list of them starts anew.
+    pub fn restored(attempts_spent: u32, served: RecipientSet, max_attempts: u32) -> History {
+        let attempts_spent = attempts_spent.min(max_attempts.saturating_sub(1));
+        History { attempts_spent, served, ..History::default() }
+    }
+
+    /// Takes in how an attempt ended and decides what follows. `timing` describes it for the dead letter.
+    /// `crash_limit` is `limits.crashes`, `fraction` the jitter's randomness, and `probe` tells that it was the
+    /// probe of an open circuit.
     pub fn conclude(
         &mut self,
         end: AttemptEnd,
@@ -74,7 +114,12 @@ impl History {
         policy: &RetryPolicy,
         crash_limit: u32,
         fraction: f64,
+        probe: bool,
     ) -> Decision {
+        if let Some(failure) = end.relays_own_failure().filter(|_| probe) {
+            self.last_failure = Some(failure.clone());
+            return Decision::ProbeFailed;
+        }
         match end {
             AttemptEnd::TakenBack => Decision::LetGo,
             AttemptEnd::Failed(failure) => self.failed(failure, timing, policy, crash_limit, fraction),
@@ -92,18 +137,14 @@ impl History {
         limit: u32,
         fraction: f64,
     ) -> Decision {
-        self.crashes += u32::from(failure.cause == super::failure::Cause::Crash);
-        if failure.spends_attempt {
-            self.spend(&failure, timing);
-        }
+        self.crashes += u32::from(failure.cause == Cause::Crash);
         self.last_failure = Some(failure.clone());
+        let spent = policy.spends(&failure).then_some(&failure);
+        self.spend(spent, &failure, timing);
         if self.crashes >= limit {
             return Decision::DeadLetter(failure);
         }
-        match policy.after(self.attempts_spent, &failure, fraction) {
-            NextStep::RetryAfter(wait) => Decision::RetryAfter(wait),
-            NextStep::GiveUp => Decision::DeadLetter(failure),
-        }
+        self.next_step(failure.clone(), &failure, policy, fraction)
     }
 
     fn answered(
@@ -114,7 +155,8 @@ impl History {
         policy: &RetryPolicy,
         fraction: f64,
     ) -> Decision {
-        let mut spent = false;
+        let mut accepted = false;
+        let mut spending = None;
         let mut last = None;
         let mut to_retry = None;
         let mut taken_back = false;
@@ -122,10 +164,12 @@ impl History {
             match outcome {
                 Outcome::Accepted => {
                     self.served.insert(index);
-                    spent = true;
+                    accepted = true;
                 }
                 Outcome::Failed(failure) => {
-                    spent |= failure.spends_attempt;
+                    if policy.spends(&failure) {
+                        spending = Some(failure.clone());
+                    }
                     if policy.is_final(&failure) {
                         self.refused.insert(index);
                         self.last_refusal = Some(failure.clone());
@@ -140,27 +184,42 @@ impl History {
         if taken_back {
             return Decision::LetGo;
         }
-        if spent {
-            match &last {
-                Some(failure) => self.spend(failure, timing),
-                None => self.attempts_spent += 1,
+        match &last {
+            // One that the relay took spends an attempt, too; what went wrong beside it is what is listed.
+            Some(failure) => {
+                let spent = spending.as_ref().or_else(|| last.as_ref().filter(|_| accepted));
+                self.spend(spent, to_retry.as_ref().unwrap_or(failure), timing);
+                self.last_failure.clone_from(&last);
             }
-        }
-        if last.is_some() {
-            self.last_failure.clone_from(&last);
+            None => {
+                self.attempts_spent += u32::from(accepted);
+                self.limited_in_a_row = 0;
+            }
         }
         if self.served.len() == recipients {
             return Decision::Delivered;
         }
-        match to_retry {
-            None => {
+        match (to_retry, last) {
+            (None, last) => {
                 let failure = last.or_else(|| self.last_refusal.clone());
                 Decision::DeadLetter(failure.expect("a recipient that is not served was refused"))
             }
-            Some(failure) => match policy.after(self.attempts_spent, &failure, fraction) {
-                NextStep::RetryAfter(wait) => Decision::RetryAfter(wait),
-                NextStep::GiveUp => Decision::DeadLetter(last.unwrap_or(failure)),
-            },
+            (Some(failure), last) => {
+                let last = last.unwrap_or_else(|| failure.clone());
+                self.next_step(last, &failure, policy, fraction)
+            }
+        }
+    }
+
+    /// What follows for those whom `to_retry` concerns; once attempts are spent, the letter names `last`.
+    fn next_step(&self, last: Failure, to_retry: &Failure, policy: &RetryPolicy, fraction: f64) -> Decision {
+        if self.limited_in_a_row > 0 {
+            let number = self.attempts_spent.saturating_add(self.limited_in_a_row).saturating_add(1);
+            return Decision::RetryAfter(policy.wait_before(number, fraction));
+        }
+        match policy.after(self.attempts_spent, to_retry, fraction) {
+            NextStep::RetryAfter(wait) => Decision::RetryAfter(wait),
+            NextStep::GiveUp => Decision::DeadLetter(last),
         }
     }
 
@@ -169,7 +228,18 @@ impl History {
         (0..recipients).filter(|i| !self.served.contains(*i) && !self.refused.contains(*i)).collect()
     }
 
-    fn spend(&mut self, failure: &Failure, timing: Timing) {
+    /// Counts an attempt that ended with `last` and was spent on `spent`; where that is none and `last` is
+    /// limited, one more of the row.
+    fn spend<'a>(&mut self, mut spent: Option<&'a Failure>, last: &'a Failure, timing: Timing) {
+        if spent.is_none() && last.class == Class::Limited {
+            self.limited_in_a_row += 1;
+            if self.limited_in_a_row < Self::LIMITED_UNTIL_SPENT {
+                return;
+            }
+            spent = Some(last);
+        }
+        self.limited_in_a_row = 0;
+        let Some(failure) = spent else { return };
         self.attempts_spent += 1;
         if self.attempts.len() == Self::LISTED_ATTEMPTS {
             self.attempts.remove(0);

@@ -66,6 +66,15 @@ impl RecipientSet {
         self.0 == 0
     }
 
+    /// A bit for each index, the lowest for the first.
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+
+    pub fn from_bits(bits: u128) -> RecipientSet {
+        RecipientSet(bits)
+    }
+
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }

@@ -1,12 +1,12 @@
-//! Which jobs of which partitions are taken and not settled, and so what may be committed.
+//! Which jobs of which partitions are taken and not settled, what may be committed, and the books.
 //!
-//! Jobs finish in any order; the *frontier* of a partition is its first offset that is not settled (or what
-//! was seen up to, when all is settled), and never passes an unsettled one. Offsets have gaps (compaction,
-//! transaction markers), so nothing here ever counts "+ 1" but behind the last record itself.
-//!
-//! Every entry belongs to an assignment of its partition: what arrives for an older one changes nothing.
+//! Jobs finish in any order; each [`Partition`] knows what that means for its commits. Every job belongs to an
+//! assignment of its partition: what arrives for an older one changes nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+
+use super::metadata::{MAX_CHARACTERS, Past};
+use super::partition::{Found, Job, Partition, Statement, Taken};
 
 /// One assignment of one partition to this worker; a partition that comes back has a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,70 +69,31 @@ pub struct Accounts {
     pub in_flight: u64,
     /// Of those in flight: waiting for their retry.
     pub waiting: u64,
+    /// Finished before a restart, and so not taken again: no part of the sum.
+    pub resends_skipped: u64,
 }
 
-#[derive(Debug)]
-struct Entry {
-    offset: i64,
-    timestamp_ms: Option<i64>,
-    bytes: usize,
-    /// None once settled, or taken back.
-    hold: Option<Hold>,
-    settled: bool,
-}
-
-#[derive(Debug)]
-struct Partition {
-    assignment: AssignmentId,
-    /// In the order of their offsets; settled ones at the front are gone.
-    entries: VecDeque<Entry>,
-    /// Everything below it was handed over.
-    next: Option<i64>,
-    /// The frontier that the broker last acknowledged, or had when the partition was assigned.
-    committed: Option<i64>,
-    /// Being given up: what is before the dot was taken back, nothing more is taken.
-    revoking: bool,
-    /// A commit was answered "not yours": nothing more is committed in this assignment.
-    fenced: bool,
-    /// Low and high watermark, once they were told.
-    watermarks: Option<(i64, i64)>,
-}
-
-impl Partition {
-    /// The next offset to read after a restart: everything below it is settled. None before anything was
-    /// seen.
-    fn frontier(&self) -> Option<i64> {
-        self.entries.front().map(|entry| entry.offset).or(self.next)
-    }
-
-    fn find(&mut self, offset: i64) -> Option<&mut Entry> {
-        let index = self.entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
-        self.entries.get_mut(index)
-    }
-
-    fn drop_settled_front(&mut self) {
-        while self.entries.front().is_some_and(|entry| entry.settled) {
-            self.entries.pop_front();
-        }
-    }
-
-    fn commitable(&self) -> Option<i64> {
-        let frontier = self.frontier()?;
-        let moved = self.committed.is_none_or(|committed| frontier > committed);
-        (moved && !self.fenced).then_some(frontier)
-    }
-}
-
-/// One partition's next offset, to be committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One partition's next offset, to be committed with what is known beyond it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frontier {
     pub partition: i32,
     pub assignment: AssignmentId,
-    pub offset: i64,
+    statement: Statement,
+}
+
+impl Frontier {
+    pub fn offset(&self) -> i64 {
+        self.statement.offset
+    }
+
+    /// The metadata: see [`super::metadata::Metadata`].
+    pub fn text(&self) -> &str {
+        &self.statement.text
+    }
 }
 
 /// All partitions of this worker, and the books.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     partitions: BTreeMap<i32, Partition>,
     accounts: Accounts,
@@ -140,45 +101,62 @@ pub struct Ledger {
     /// What was sent to be committed and is not answered yet; at most one commit is.
     outstanding: Option<Vec<Frontier>>,
     last_settled_timestamp_ms: Option<i64>,
+    /// `limits.crashes`.
+    crash_limit: u32,
+    /// The longest metadata that the broker takes, as far as is known.
+    max_characters: usize,
+    /// Some partition is, or was until its mark is off, worked through one job at a time.
+    guarded: bool,
+    /// All is being given up: what is revoked may be committed all the same.
+    stopping: bool,
 }
 
 impl Ledger {
-    /// The partition is ours; records of it may be taken from now on. An older assignment of it must have been
-    /// forgotten.
-    pub fn assign(&mut self, partition: i32, committed: Option<i64>) -> AssignmentId {
+    /// `crash_limit` is `limits.crashes`.
+    pub fn new(crash_limit: u32) -> Ledger {
+        Ledger {
+            partitions: BTreeMap::new(),
+            accounts: Accounts::default(),
+            last_assignment: 0,
+            outstanding: None,
+            last_settled_timestamp_ms: None,
+            crash_limit,
+            max_characters: MAX_CHARACTERS,
+            guarded: false,
+            stopping: false,
+        }
+    }
+
+    /// The partition is ours. Its records may be taken once a commit has announced them. An older assignment
+    /// of it must have been forgotten.
+    pub fn assign(&mut self, partition: i32, found: Found<'_>) -> AssignmentId {
         debug_assert!(
             !self.partitions.contains_key(&partition),
             "an older assignment must be forgotten first"
         );
         self.last_assignment += 1;
         let assignment = AssignmentId(self.last_assignment);
-        self.partitions.insert(
-            partition,
-            Partition {
-                assignment,
-                entries: VecDeque::new(),
-                next: committed,
-                committed,
-                revoking: false,
-                fenced: false,
-                watermarks: None,
-            },
-        );
+        let assigned = Partition::new(assignment, found, self.crash_limit);
+        self.guarded |= assigned.is_careful();
+        self.partitions.insert(partition, assigned);
         assignment
     }
 
-    /// Takes a record. None when its partition is not ours (any more), or the offset was seen already.
-    pub fn take(&mut self, partition: i32, offset: i64, ms: Option<i64>, bytes: usize) -> Option<JobId> {
-        let found = self.partitions.get_mut(&partition)?;
-        if found.revoking || found.next.is_some_and(|next| offset < next) {
-            return None;
+    /// Takes a record. None of it is ours where the answer is not [`Taken::Job`].
+    pub fn take(&mut self, partition: i32, offset: i64, ms: Option<i64>, bytes: usize) -> (Taken, JobId) {
+        let Some(found) = self.partitions.get_mut(&partition) else {
+            return (Taken::NotOurs, JobId { partition, assignment: AssignmentId(0), offset });
+        };
+        let taken = found.take(offset, ms, bytes);
+        match taken {
+            Taken::Job { .. } => {
+                self.accounts.consumed += 1;
+                self.accounts.in_flight += 1;
+            }
+            Taken::AlreadyFinished => self.accounts.resends_skipped += 1,
+            Taken::NotOurs => {}
         }
-        let hold = Some(Hold::Queued);
-        found.entries.push_back(Entry { offset, timestamp_ms: ms, bytes, hold, settled: false });
-        found.next = Some(offset + 1);
-        self.accounts.consumed += 1;
-        self.accounts.in_flight += 1;
-        Some(JobId { partition, assignment: found.assignment, offset })
+        (taken, JobId { partition, assignment: found.assignment, offset })
     }
 
     /// Everything below `next` was handed over, records or not.
@@ -186,7 +164,7 @@ impl Ledger {
         if let Some(found) = self.partitions.get_mut(&partition)
             && !found.revoking
         {
-            found.next = Some(found.next.map_or(next, |seen| seen.max(next)));
+            found.see(next);
         }
     }
 
@@ -198,7 +176,10 @@ impl Ledger {
         if found.assignment != job.assignment {
             return HoldAnswer::Gone;
         }
-        let Some(entry) = found.find(job.offset) else { return HoldAnswer::Gone };
+        if !matches!(hold, Hold::Working | Hold::PastTheDot) {
+            found.attempt_ended(job.offset);
+        }
+        let Some(entry) = found.jobs.get_mut(&job.offset) else { return HoldAnswer::Gone };
         let Some(before) = entry.hold else { return HoldAnswer::Gone };
         if revoking && hold.can_be_taken_back() {
             return take_back(entry, &mut self.accounts).map_or(HoldAnswer::Gone, HoldAnswer::TakenBack);
@@ -212,8 +193,17 @@ impl Ledger {
     /// Where the job is; none when it has been settled, taken back or lost.
     pub fn held(&self, job: JobId) -> Option<Hold> {
         let found = self.partitions.get(&job.partition).filter(|p| p.assignment == job.assignment)?;
-        let index = found.entries.binary_search_by_key(&job.offset, |entry| entry.offset).ok()?;
-        found.entries.get(index)?.hold
+        found.jobs.get(&job.offset)?.hold
+    }
+
+    /// What has happened to the job by now; the next commit says so. It counts also for a job that was just
+    /// taken back.
+    pub fn remember(&mut self, job: JobId, past: Past) {
+        if let Some(found) = self.partitions.get_mut(&job.partition)
+            && found.assignment == job.assignment
+        {
+            found.remember(job.offset, past);
+        }
     }
 
     /// The job is settled; returns its bytes. None when it was taken back or lost before: then nothing
@@ -221,11 +211,10 @@ impl Ledger {
     pub fn settle(&mut self, job: JobId, settlement: Settlement) -> Option<usize> {
         let found =
             self.partitions.get_mut(&job.partition).filter(|found| found.assignment == job.assignment)?;
-        let entry = found.find(job.offset)?;
+        let entry = found.jobs.get_mut(&job.offset)?;
         let before = entry.hold.take()?;
-        entry.settled = true;
         let (timestamp_ms, bytes) = (entry.timestamp_ms, entry.bytes);
-        found.drop_settled_front();
+        found.remove(job.offset);
         self.last_settled_timestamp_ms = timestamp_ms;
         self.accounts.waiting -= u64::from(before == Hold::Waiting);
         self.accounts.in_flight -= 1;
@@ -244,15 +233,24 @@ impl Ledger {
         let mut freed = Freed::default();
         for partition in partitions {
             let Some(found) = self.partitions.get_mut(partition) else { continue };
-            found.revoking = true;
+            found.revoke();
             revoked.push(Tenure { partition: *partition, assignment: found.assignment });
-            for entry in &mut found.entries {
-                if entry.hold.is_some_and(Hold::can_be_taken_back) {
-                    freed.add(take_back(entry, &mut self.accounts));
+            let mut ended = Vec::new();
+            for (offset, job) in &mut found.jobs {
+                if job.hold.is_some_and(Hold::can_be_taken_back) {
+                    freed.add(take_back(job, &mut self.accounts));
+                    ended.push(*offset);
                 }
             }
+            ended.into_iter().for_each(|offset| found.attempt_ended(offset));
         }
         (revoked, freed)
+    }
+
+    /// All is being given up. Returns what [`Ledger::revoke`] does.
+    pub fn stop(&mut self) -> (Vec<Tenure>, Freed) {
+        self.stopping = true;
+        self.revoke(&self.partitions())
     }
 
     /// Whether any job of these is past the dot or being dead-lettered. What is over by now is not busy.
@@ -260,7 +258,12 @@ impl Ledger {
         tenures
             .iter()
             .filter_map(|tenure| self.of(*tenure))
-            .any(|found| found.entries.iter().any(|entry| entry.hold.is_some()))
+            .any(|found| found.jobs.values().any(|job| job.hold.is_some()))
+    }
+
+    /// Whether none of these lasts any more.
+    pub fn is_over(&self, tenures: &[Tenure]) -> bool {
+        tenures.iter().all(|tenure| self.of(*tenure).is_none())
     }
 
     /// Lets go of these, unless they are over by now; what is still unsettled is given back. Returns what is
@@ -268,9 +271,18 @@ impl Ledger {
     pub fn let_go(&mut self, tenures: &[Tenure]) -> (Vec<Frontier>, Freed) {
         let mut last = Vec::new();
         let mut freed = Freed::default();
-        for Tenure { partition, assignment } in tenures.iter().copied() {
-            let Some(found) = self.of(Tenure { partition, assignment }) else { continue };
-            last.extend(found.commitable().map(|offset| Frontier { partition, assignment, offset }));
+        let max_characters = self.max_characters;
+        for tenure in tenures {
+            let Tenure { partition, assignment } = *tenure;
+            if self.of(*tenure).is_none() {
+                continue;
+            }
+            let Some(found) = self.partitions.get_mut(&partition) else { continue };
+            // It ends cleanly, whatever is still unanswered.
+            found.mark(None);
+            found.refuse();
+            let statement = found.statement(max_characters);
+            last.extend(statement.map(|statement| Frontier { partition, assignment, statement }));
             freed.bytes_of_each.append(&mut self.forget(partition).bytes_of_each);
         }
         (last, freed)
@@ -280,25 +292,60 @@ impl Ledger {
     pub fn forget(&mut self, partition: i32) -> Freed {
         let mut freed = Freed::default();
         if let Some(mut found) = self.partitions.remove(&partition) {
-            for entry in &mut found.entries {
-                freed.add(take_back(entry, &mut self.accounts));
+            for job in found.jobs.values_mut() {
+                freed.add(take_back(job, &mut self.accounts));
             }
         }
+        self.look_at_the_guard();
         freed
     }
 
-    /// What is to be committed now; empty when nothing moved, or while a commit is unanswered.
+    // ---- One job at a time ---------------------------------------------------------------------------
+
+    /// Whether the job may be attempted now. While any partition is worked through carefully that takes a mark
+    /// in its commits, acknowledged, and no other: the mark is wanted from now on, and the next commit is due.
+    pub fn may_attempt(&mut self, job: JobId) -> bool {
+        if !self.guarded {
+            return true;
+        }
+        let is_fenced = |found: &Partition| found.fenced && found.is_careful();
+        let mut may = !self.partitions.get(&job.partition).is_some_and(is_fenced);
+        for (number, found) in self.partitions.iter_mut().filter(|(_, found)| !found.fenced) {
+            let tries = *number == job.partition && found.is_careful() && !found.revoking;
+            may &= (!found.is_careful() && !found.is_marked()) || found.mark(tries.then_some(job.offset));
+        }
+        may
+    }
+
+    fn look_at_the_guard(&mut self) {
+        self.guarded =
+            self.guarded && self.partitions.values().any(|found| found.is_careful() || found.is_marked());
+    }
+
+    /// Whether the worker is to make one attempt at a time in all.
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    // ---- Commits -------------------------------------------------------------------------------------
+
+    /// A commit should not wait for its time: records of a partition can't be taken without it, or an attempt
+    /// can't be made.
+    pub fn commit_is_urgent(&self) -> bool {
+        self.outstanding.is_none() && (self.guarded || self.partitions.values().any(Partition::is_short))
+    }
+
+    /// What is to be committed now; empty when nothing changed, or while a commit is unanswered.
     pub fn begin_commit(&mut self) -> Vec<Frontier> {
         if self.outstanding.is_some() {
             return Vec::new();
         }
-        let due: Vec<Frontier> = self
-            .partitions
-            .iter()
-            .filter(|(_, found)| !found.revoking)
+        let (stopping, max_characters) = (self.stopping, self.max_characters);
+        let ours = self.partitions.iter_mut().filter(|(_, found)| stopping || !found.revoking);
+        let due: Vec<Frontier> = ours
             .filter_map(|(partition, found)| {
-                let offset = found.commitable()?;
-                Some(Frontier { partition: *partition, assignment: found.assignment, offset })
+                let statement = found.statement(max_characters)?;
+                Some(Frontier { partition: *partition, assignment: found.assignment, statement })
             })
             .collect();
         if !due.is_empty() {
@@ -307,9 +354,14 @@ impl Ledger {
         due
     }
 
-    /// The outstanding commit was answered. `Taken` moves what is committed; `Refused` leaves it dirty;
-    /// `NotOurs` ends commits for these assignments.
-    pub fn commit_answered(&mut self, answer: CommitAnswer) {
+    /// The outstanding commit was answered. `Taken` moves what is committed, and returns up to where records
+    /// may be handed over now; `Refused` leaves it dirty; `NotOurs` ends commits for these assignments.
+    pub fn commit_answered(&mut self, answer: CommitAnswer) -> Vec<(i32, i64)> {
+        let mut cleared = Vec::new();
+        if answer == CommitAnswer::TooLarge {
+            // Halved until it is taken; where nothing is, the plain offset is left.
+            self.max_characters = if self.max_characters > 64 { self.max_characters / 2 } else { 0 };
+        }
         for frontier in self.outstanding.take().unwrap_or_default() {
             let Some(found) = self.partitions.get_mut(&frontier.partition) else { continue };
             if found.assignment != frontier.assignment {
@@ -317,13 +369,17 @@ impl Ledger {
             }
             match answer {
                 CommitAnswer::Taken => {
-                    found.committed =
-                        Some(found.committed.map_or(frontier.offset, |c| c.max(frontier.offset)));
+                    let to = found.acknowledge(frontier.statement);
+                    if !found.revoking {
+                        cleared.push((frontier.partition, to));
+                    }
                 }
-                CommitAnswer::Refused => {}
+                CommitAnswer::Refused | CommitAnswer::TooLarge => found.refuse(),
                 CommitAnswer::NotOurs => found.fenced = true,
             }
         }
+        self.look_at_the_guard();
+        cleared
     }
 
     pub fn set_watermarks(&mut self, partition: i32, low: i64, high: i64) {
@@ -361,8 +417,8 @@ impl Ledger {
         self.partitions
             .values()
             .filter_map(|found| {
-                let (low, high) = found.watermarks?;
-                Some((high - found.next.unwrap_or(low)).max(0))
+                let (_, high) = found.watermarks?;
+                Some((high - found.next).max(0))
             })
             .sum()
     }
@@ -370,9 +426,8 @@ impl Ledger {
     /// The Kafka timestamp of the oldest job not settled; with nothing in hand and a backlog, of the last
     /// one settled.
     pub fn oldest_unfinished_ms(&self) -> Option<i64> {
-        let unsettled = self.partitions.values().flat_map(|found| &found.entries);
-        let oldest =
-            unsettled.filter(|entry| entry.hold.is_some()).filter_map(|entry| entry.timestamp_ms).min();
+        let unsettled = self.partitions.values().flat_map(|found| found.jobs.values());
+        let oldest = unsettled.filter(|job| job.hold.is_some()).filter_map(|job| job.timestamp_ms).min();
         match oldest {
             Some(oldest) => Some(oldest),
             None if self.accounts.in_flight == 0 && self.backlog() > 0 => self.last_settled_timestamp_ms,
@@ -408,11 +463,13 @@ impl Freed {
 pub enum CommitAnswer {
     Taken,
     Refused,
+    /// The broker takes no metadata of that size.
+    TooLarge,
     NotOurs,
 }
 
 /// Gives the entry back unsettled: it holds the frontier where it is. Returns its bytes when it had a hold.
-fn take_back(entry: &mut Entry, accounts: &mut Accounts) -> Option<usize> {
+fn take_back(entry: &mut Job, accounts: &mut Accounts) -> Option<usize> {
     let before = entry.hold.take()?;
     accounts.waiting -= u64::from(before == Hold::Waiting);
     accounts.in_flight -= 1;

@@ -21,6 +21,8 @@ pub struct RetryPolicy {
     pub permanent_is_retried: bool,
     /// `retry.ambiguous = "dead-letter"`: never risk a second copy.
     pub ambiguous_is_dead_lettered: bool,
+    /// `retry.limited = "retry"`: a relay that says "slower" costs an attempt, like a 4xx.
+    pub limited_is_retried: bool,
 }
 
 /// What follows a failed attempt.
@@ -40,6 +42,11 @@ impl RetryPolicy {
             return NextStep::GiveUp;
         }
         NextStep::RetryAfter(self.wait_before(spent + 1, fraction))
+    }
+
+    /// Whether an attempt is spent on `failure`; on a limited one by `retry.limited`.
+    pub fn spends(&self, failure: &Failure) -> bool {
+        failure.spends_attempt && (failure.class != Class::Limited || self.limited_is_retried)
     }
 
     /// Whether no further attempt is worth it, however many are left.
@@ -77,6 +84,7 @@ impl Default for RetryPolicy {
             jitter: 0.1,
             permanent_is_retried: false,
             ambiguous_is_dead_lettered: false,
+            limited_is_retried: false,
         }
     }
 }
@@ -122,6 +130,18 @@ mod tests {
         assert_eq!(lenient.after(1, &no_email, 0.0), NextStep::GiveUp);
         assert_ne!(policy.after(1, &Failure::refused(), 0.0), NextStep::GiveUp);
         assert_ne!(policy.after(1, &Failure::crashed("panic"), 0.0), NextStep::GiveUp);
+    }
+
+    #[test]
+    fn a_relay_that_says_slower_costs_an_attempt_only_when_that_was_asked_for() {
+        let wait = RetryPolicy::default();
+        let retry = RetryPolicy { limited_is_retried: true, ..wait.clone() };
+        assert!(!wait.spends(&reply(421)));
+        assert!(retry.spends(&reply(421)));
+        for policy in [wait, retry] {
+            assert!(policy.spends(&reply(451)) && policy.spends(&Failure::refused()));
+            assert!(!policy.spends(&Failure::before_attempt(Stage::Render, Cause::Render, "no template")));
+        }
     }
 
     proptest! {

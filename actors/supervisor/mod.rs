@@ -24,8 +24,9 @@ use crate::guard::{ActorName, ChildId, ChildSignal, DeathGuard};
 use crate::line::Line;
 use crate::mailer::{Mailer, MailerParts};
 use crate::messages::{
-    ActorState, Allow, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event, GetStatus, MailerGone,
-    PoolStatus, Publish, Purge, Resize, Retire, RetryDue, Scrape, SizeOutOfBounds, Status, Stop,
+    ActorState, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event, GetStatus, HandOver,
+    IntakeStatus, MailerGone, PoolStatus, Publish, Purge, Resize, Resized, Retire, RetryDue, Scrape,
+    SizeOutOfBounds, Status, Stop,
 };
 use crate::metrics::{Metrics, MetricsParts};
 
@@ -59,6 +60,7 @@ struct Lines {
     drained: Line<Drained>,
     escalate: Line<Escalate>,
     purges: Line<Purge>,
+    hand_overs: Line<HandOver>,
 }
 
 pub struct Supervisor {
@@ -94,7 +96,7 @@ impl Supervisor {
         let guard = DeathGuard::new(ChildId { name, slot, generation }, self.signals.clone());
         let address = match name {
             ActorName::Consumer => {
-                let consumer = Consumer::new(self.consumer.clone(), self.size, guard).start();
+                let consumer = Consumer::new(self.consumer.clone(), guard).start();
                 self.lines.asks.connect(&consumer);
                 self.lines.retries.connect(&consumer);
                 for mailer in self.mailers() {
@@ -235,8 +237,9 @@ impl Supervisor {
             self.spawn(ActorName::Mailer, slot);
         }
         self.size = size;
-        self.tell_consumer(Allow(size));
-        self.lines.events.send(Event::Pool { size, allowed: size });
+        self.consumer.throttle.resize(size);
+        self.tell_consumer(Resized);
+        self.lines.events.send(Event::Pool { size });
     }
 }
 
@@ -247,6 +250,7 @@ impl Actor for Supervisor {
         self.lines.drained.connect(&ctx.address());
         self.lines.escalate.connect(&ctx.address());
         self.lines.purges.connect(&ctx.address());
+        self.lines.hand_overs.connect(&ctx.address());
         ctx.add_stream(self.signalled.clone());
         self.spawn(ActorName::Metrics, 0);
         self.spawn(ActorName::DeadLetters, 0);
@@ -254,7 +258,7 @@ impl Actor for Supervisor {
         for slot in 0..self.size {
             self.spawn(ActorName::Mailer, slot);
         }
-        self.lines.events.send(Event::Pool { size: self.size, allowed: self.size });
+        self.lines.events.send(Event::Pool { size: self.size });
         ctx.run_interval(HEARTBEAT, |supervisor, _| {
             for child in supervisor.children.values() {
                 match &child.address {
@@ -294,7 +298,11 @@ impl Handler<GetStatus> for Supervisor {
             pool: self.pool_status(),
             actors: self.actor_statuses(),
             kafka: vitals.kafka(self.consumer.office.partitions().len()),
-            relay: vitals.relay(),
+            relay: vitals.relay(&self.consumer.throttle),
+            intake: IntakeStatus {
+                is_full: self.consumer.office.snapshot().intake_is_full,
+                is_careful: self.consumer.office.is_guarded(),
+            },
             dead_letters: vitals.dead_letters(),
         })
     }
@@ -362,6 +370,16 @@ impl Handler<Purge> for Supervisor {
     fn handle(&mut self, _: Purge, _: &mut Context<Self>) {
         for mailer in self.mailers() {
             mailer.do_send(Purge);
+        }
+    }
+}
+
+impl Handler<HandOver> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: HandOver, _: &mut Context<Self>) {
+        for mailer in self.mailers() {
+            mailer.do_send(HandOver);
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::consumer::ConsumerParts;
 use crate::dead_letters::DeadLettersParts;
 use crate::domain::retry::RetryPolicy;
 use crate::line::Line;
-use crate::mailer::MailerParts;
+use crate::mailer::{ConnectionLife, MailerParts};
 use crate::messages::Scrape;
 use crate::metrics::{Families, MetricsParts};
 use crate::ports::{Composer, DeadLetterLog, Jitter, OffsetLog, OffsetLogEvent, Relay, WallClock};
+use crate::throttle::Throttle;
 use crate::ticket::TicketOffice;
 use crate::vitals::Vitals;
 
@@ -33,6 +34,7 @@ pub struct Settings {
     pub commit_interval: Duration,
     pub drain_timeout: Duration,
     pub dlq_topic: String,
+    pub connections: ConnectionLife,
 }
 
 /// The world, and what outlives every actor.
@@ -47,6 +49,7 @@ pub struct World {
     pub jitter: Arc<dyn Jitter>,
     pub families: Families,
     pub vitals: Arc<Vitals>,
+    pub throttle: Arc<Throttle>,
     /// Masks the addresses in a failure's reason, for the log.
     pub mask: Rc<dyn Fn(&str) -> String>,
 }
@@ -74,6 +77,8 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             drained: lines.drained.clone(),
             escalate: lines.escalate.clone(),
             purges: lines.purges.clone(),
+            hand_overs: lines.hand_overs.clone(),
+            throttle: Arc::clone(&world.throttle),
             vitals: Arc::clone(&world.vitals),
             clock: Arc::clone(&world.clock),
             commit_interval: settings.commit_interval,
@@ -86,6 +91,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
                 clock: Arc::clone(&world.clock),
                 metrics: lines.events.clone(),
                 vitals: Arc::clone(&world.vitals),
+                throttle: Arc::clone(&world.throttle),
                 mask: Rc::clone(&world.mask),
             },
             asks: lines.asks.clone(),
@@ -94,6 +100,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             jitter: world.jitter,
             policy: settings.retry.clone(),
             crash_limit: settings.crash_limit,
+            connections: settings.connections,
         },
         dead_letters: DeadLettersParts {
             log: world.dead_letter_log,
@@ -107,6 +114,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             dlq_topic: settings.dlq_topic.clone(),
             office: world.office,
             vitals: world.vitals,
+            throttle: world.throttle,
             clock: world.clock,
         },
         lines,

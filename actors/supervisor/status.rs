@@ -9,12 +9,16 @@ use crate::messages::{ActorState, ActorStatus, MailerState, MailerStatus, PoolSt
 impl Supervisor {
     pub(super) fn pool_status(&self) -> PoolStatus {
         let working = self.consumer.vitals.working();
+        let allowed = self.consumer.throttle.allowed();
+        let allowed = if self.consumer.office.is_guarded() { allowed.min(1) } else { allowed };
+        let held = self.consumer.vitals.ready() > 0 && working.len() >= allowed;
         let mailers = (0..self.size).filter_map(|slot| {
             let child = self.children.get(&(ActorName::Mailer, slot))?;
             let id = ChildId { name: ActorName::Mailer, slot, generation: child.generation };
             let state = match child.state {
                 ActorState::Restarting | ActorState::Stopped => MailerState::Restarting,
                 ActorState::Running if working.contains(&id) => MailerState::Busy,
+                ActorState::Running if held => MailerState::Held,
                 ActorState::Running => MailerState::Idle,
             };
             Some(MailerStatus { id: slot, state, restarts: child.restarts })
@@ -24,7 +28,7 @@ impl Supervisor {
             min: 1,
             max: self.settings.mailers_max,
             busy: working.len(),
-            allowed: self.size,
+            allowed,
             mailers: mailers.collect(),
         }
     }

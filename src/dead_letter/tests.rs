@@ -48,7 +48,7 @@ fn settings() -> Settings {
 }
 
 fn value_of(letter: &DeadLetter) -> Json {
-    serde_json::from_slice(&encode(letter, &settings()).value).unwrap()
+    serde_json::from_slice(&encode(letter, &settings(), usize::MAX).value).unwrap()
 }
 
 /// The bytes of the member `original_message` in the letter's value.
@@ -115,7 +115,7 @@ fn a_letter_has_every_field_of_the_contract_and_no_other() {
             "schema": 1,
         })
     );
-    let encoded = encode(&letter, &settings());
+    let encoded = encode(&letter, &settings(), usize::MAX);
     assert_eq!(encoded.key, Some(Bytes::from("user-1")));
     assert_eq!(encoded.timestamp_ms, 1_795_485_445_000);
     assert_eq!(original(&encoded.value).as_bytes(), value);
@@ -144,7 +144,7 @@ fn what_is_not_known_is_null_or_empty() {
     assert_eq!(value["replay_count"], 0);
     assert_eq!(value["idempotency_key"], "email-queue-3-42");
     assert_eq!(value["source"]["timestamp"], -1);
-    assert_eq!(encode(&letter, &settings()).key, None);
+    assert_eq!(encode(&letter, &settings(), usize::MAX).key, None);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn the_original_is_kept_in_the_plainest_form_that_holds_it() {
     ];
     for (value, expected) in cases {
         let failure = Failure::before_attempt(Stage::Decode, Cause::Malformed, "x");
-        let encoded = encode(&letter(record(value), failure), &settings());
+        let encoded = encode(&letter(record(value), failure), &settings(), usize::MAX);
         assert_eq!(original(&encoded.value), expected);
     }
 }
@@ -213,7 +213,7 @@ fn headers_are_the_jobs_own_then_spring_kafkas_replaced_and_never_doubled() {
     ];
     let reason = "ü".repeat(600);
     let failure = Failure::before_attempt(Stage::Decode, Cause::Malformed, reason.clone());
-    let encoded = encode(&letter(record, failure), &settings());
+    let encoded = encode(&letter(record, failure), &settings(), usize::MAX);
     let cut = "ü".repeat(512);
     let expected: [(&str, Option<&[u8]>); 12] = [
         ("b", Some(b"1")),
@@ -253,7 +253,7 @@ proptest! {
         reason in any::<String>(),
     ) {
         let failure = Failure::before_attempt(Stage::Decode, Cause::Malformed, reason.clone());
-        let encoded = encode(&letter(record(Some(&value)), failure), &settings());
+        let encoded = encode(&letter(record(Some(&value)), failure), &settings(), usize::MAX);
         let parsed: Json = serde_json::from_slice(&encoded.value).unwrap();
         prop_assert_eq!(&parsed["error_reason"], &Json::String(reason));
         if let Ok(json) = json::read(&value) {

@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, pending, ready};
+use mailroom_actors::domain::pace::Circuit;
 use mailroom_actors::messages::{
-    ActorState, ActorStatus, KafkaStatus, MailerState, MailerStatus, PoolStatus, SizeOutOfBounds, Status,
+    ActorState, ActorStatus, KafkaStatus, MailerState, MailerStatus, PoolStatus, RelayStatus,
+    SizeOutOfBounds, Status,
 };
 use serde_json::Value;
 
@@ -108,7 +110,15 @@ pub(super) fn healthy() -> Status {
             joined: true,
             last_error: None,
         },
-        relay: Default::default(),
+        relay: RelayStatus {
+            circuit: Circuit::Closed,
+            failures_in_a_row: 0,
+            next_probe: None,
+            last_error: None,
+            last_cause: None,
+            last_success: None,
+        },
+        intake: Default::default(),
         dead_letters: Default::default(),
     }
 }

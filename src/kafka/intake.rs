@@ -13,6 +13,7 @@ use mailroom_actors::ports::OffsetLogEvent;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::arrivals::Arrivals;
 use super::bell::Bell;
 use super::commands::{Command, KafkaOffsetLog};
 use super::commits::{Commits, LastCommit};
@@ -23,7 +24,7 @@ use super::problem::StartProblem;
 use super::pulse::Pulse;
 use super::rebalance::Rebalance;
 use super::watermarks::{self, Watched};
-use super::{properties, record};
+use super::{arrivals, properties, record};
 use crate::config;
 
 /// The thread looks around at least this often, rung or not.
@@ -61,7 +62,7 @@ pub fn start(
         .map_err(|e| StartProblem::Misconfigured(format!("kafka.topic {}: {e}", config.topic)))?;
 
     let pulse = Arc::new(Pulse::new(events.clone()));
-    let watched = watermarks::start(config, Arc::clone(&pulse), events.clone())?;
+    let watched = watermarks::start(config, Arc::clone(&pulse), events.clone(), Arc::clone(&bell))?;
     let (sender, commands) = mpsc::channel();
     let consumer = Arc::new(consumer);
     let topic: Arc<str> = config.topic.as_str().into();
@@ -74,6 +75,7 @@ pub fn start(
             pulse,
             partitions: Partitions::new(Arc::clone(&bell)),
             watched,
+            arrivals: Arrivals::default(),
         },
         rebalance: Rebalance::new(drain_timeout, Waker::from(Arc::clone(&bell))),
         credits,
@@ -105,6 +107,7 @@ pub(super) struct Member {
     pub partitions: Partitions,
     pub commits: Commits,
     pub watched: Watched,
+    pub arrivals: Arrivals,
     events: Sender<OffsetLogEvent>,
 }
 
@@ -152,6 +155,7 @@ impl Intake {
                 }
             } else {
                 self.rebalance.advance(&mut self.member);
+                arrivals::announce(&mut self.member);
                 self.out_of_range.advance(&mut self.member);
                 more = self.reads && self.read();
             }
@@ -170,11 +174,7 @@ impl Intake {
             let consumer = Arc::clone(&self.member.consumer);
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
-                    let record = record::copy(&message, &self.member.topic);
-                    if self.member.partitions.holds(record.partition) {
-                        self.credits.admit(record.size());
-                        self.member.tell(OffsetLogEvent::Records(vec![record]));
-                    }
+                    self.member.partitions.keep(record::copy(&message, &self.member.topic));
                 }
                 Some(Err(error)) => self.report(&error),
                 None if self.member.consumer.context().callbacks() == callbacks => return,

@@ -14,6 +14,8 @@ pub struct EncodedLetter {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Milliseconds since the epoch.
     pub timestamp_ms: i64,
+    /// How small it can be without a loss of the job itself.
+    pub lean_size: usize,
 }
 
 impl EncodedLetter {

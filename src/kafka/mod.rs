@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`properties`] (what librdkafka is told), [`topics`] and [`rights`] (before anything is
 //! joined), [`intake`] (the one thread that polls, with `commands`, `context`, `partitions`, `rebalance`,
-//! `commits` and `out_of_range` as its parts), [`watermarks`], [`dead_letters`], [`send`].
+//! `arrivals`, `commits` and `out_of_range` as its parts), [`watermarks`], [`dead_letters`], [`send`].
 
+mod arrivals;
 mod bell;
 mod client_log;
 mod commands;

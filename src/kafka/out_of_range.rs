@@ -1,7 +1,7 @@
 //! Partitions whose next offset is not in the log: said aloud, and read on from the earliest record there is.
 //!
 //! Records were deleted before they were read, or the topic was made anew. For the actors such a partition is
-//! lost and assigned again, since nothing they know of the old offsets holds.
+//! lost and, once its new ends are known, assigned again, since nothing they know of the old offsets holds.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -78,10 +78,13 @@ fn begin_anew(partition: i32, member: &mut Member) {
         return;
     }
     member.tell(OffsetLogEvent::Lost(vec![partition]));
-    member.partitions.restart(partition);
-    let anew = AssignedPartition { partition, committed: None, metadata: String::new(), low: 0, high: 0 };
-    member.tell(OffsetLogEvent::Assigned(vec![anew]));
     // Its queue stays: librdkafka keeps it split off.
+    member.partitions.restart(partition);
+    // What was answered before may be of an older log.
+    member.watched.remove(partition);
+    member.watched.add(&[partition], &[]);
+    let anew = AssignedPartition { partition, committed: None, metadata: String::new(), low: 0, high: 0 };
+    member.arrivals.push(vec![anew]);
     let_go(&member.consumer, &list);
     take_over(&member.consumer, &list);
 }

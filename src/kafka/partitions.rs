@@ -1,5 +1,6 @@
 //! The assigned partitions, each with a queue of its own, read in turn and only while there is room.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -28,8 +29,21 @@ struct Partition {
     queue: PartitionQueue<GroupContext>,
     /// Everything below it has been handed over.
     seen: i64,
-    /// False while it is being given up.
+    /// False while it is being given up, and before the actors know of it.
     reads: bool,
+    /// Read already and not cleared yet: one record, but for those that came by the main queue.
+    kept: VecDeque<Record>,
+}
+
+impl Partition {
+    /// The next record, wherever it lies.
+    fn next(&mut self, topic: &Arc<str>) -> Option<Result<Record, KafkaError>> {
+        let kept = self.kept.pop_front().map(Ok);
+        kept.or_else(|| {
+            let message = self.queue.poll(Duration::ZERO)?;
+            Some(message.map(|message| record::copy(&message, topic)))
+        })
+    }
 }
 
 /// What one turn brought.
@@ -58,7 +72,7 @@ impl Partitions {
     }
 
     /// Splits the partition's messages off the main queue. To be called before it is assigned. `seen` is
-    /// the committed offset, or less than 0.
+    /// the committed offset, or less than 0. Nothing is handed over before [`Partitions::begin`].
     pub fn add(&mut self, consumer: &Arc<GroupConsumer>, topic: &str, number: i32, seen: i64) {
         self.remove(number);
         let Some(mut queue) = consumer.split_partition_queue(topic, number) else {
@@ -73,10 +87,24 @@ impl Partitions {
             stirred.store(true, Ordering::Release);
             bell.ring();
         });
-        self.list.push(Partition { number, queue, seen, reads: true });
+        self.list.push(Partition { number, queue, seen, reads: false, kept: VecDeque::new() });
     }
 
-    /// Drops the partition's queue.
+    /// The actors know of it: its records may be handed over.
+    pub fn begin(&mut self, number: i32) {
+        for partition in self.list.iter_mut().filter(|p| p.number == number) {
+            partition.reads = true;
+        }
+    }
+
+    /// A record that did not come by the partition's own queue. Dropped where the partition is not held.
+    pub fn keep(&mut self, record: Record) {
+        if let Some(partition) = self.list.iter_mut().find(|p| p.number == record.partition) {
+            partition.kept.push_back(record);
+        }
+    }
+
+    /// Drops the partition's queue, and what was kept back of it.
     pub fn remove(&mut self, number: i32) {
         self.list.retain(|p| p.number != number);
     }
@@ -102,14 +130,17 @@ impl Partitions {
         }
     }
 
-    /// It begins anew: nothing of it has been seen.
+    /// It begins anew, once [`Partitions::begin`] is called: nothing of it has been seen.
     pub fn restart(&mut self, number: i32) {
         for partition in self.list.iter_mut().filter(|p| p.number == number) {
             partition.seen = -1;
+            partition.reads = false;
+            partition.kept.clear();
         }
     }
 
-    /// A few records of each partition, while `credits` last; each record read is admitted.
+    /// A few records of each partition, while `credits` last and as far as the partition is cleared; each
+    /// record handed over is admitted. One that is not cleared yet is kept back for a later turn.
     pub fn read(&mut self, credits: &Credits, topic: &Arc<str>) -> Turn {
         let mut turn = Turn::default();
         let count = self.list.len();
@@ -119,6 +150,10 @@ impl Partitions {
             if !partition.reads {
                 continue;
             }
+            let cleared_to = credits.cleared_to(partition.number);
+            if partition.kept.front().is_some_and(|record| record.offset >= cleared_to) {
+                continue;
+            }
             let mut batch = Vec::new();
             let mut room = true;
             while batch.len() < RECORDS_A_TURN {
@@ -126,9 +161,12 @@ impl Partitions {
                 if !room {
                     break;
                 }
-                match partition.queue.poll(Duration::ZERO) {
-                    Some(Ok(message)) => {
-                        let record = record::copy(&message, topic);
+                match partition.next(topic) {
+                    Some(Ok(record)) if record.offset >= cleared_to => {
+                        partition.kept.push_front(record);
+                        break;
+                    }
+                    Some(Ok(record)) => {
                         credits.admit(record.size());
                         partition.seen = record.offset + 1;
                         batch.push(record);
@@ -155,7 +193,8 @@ impl Partitions {
 
     /// How far past the records handed over everything is seen: over transaction markers, which come as no
     /// record. To be called after a turn, when all its records are handed over: librdkafka's position moves
-    /// with what was polled, a marker counts once the queue has been polled past it.
+    /// with what was polled, a marker counts once the queue has been polled past it. So it says nothing of a
+    /// partition of which a record is kept back.
     pub fn positions(&mut self, consumer: &GroupConsumer) -> Vec<OffsetLogEvent> {
         let wait =
             if self.stirred.load(Ordering::Acquire) { BETWEEN_POSITIONS } else { BETWEEN_IDLE_POSITIONS };
@@ -167,8 +206,10 @@ impl Partitions {
         let Ok(positions) = consumer.position() else { return Vec::new() };
         let mut events = Vec::new();
         for entry in positions.elements() {
-            let known = self.list.iter_mut().find(|p| p.number == entry.partition() && p.reads);
+            let known = self.list.iter_mut().find(|p| p.number == entry.partition());
             if let (Some(partition), Offset::Offset(next)) = (known, entry.offset())
+                && partition.reads
+                && partition.kept.is_empty()
                 && next > partition.seen
             {
                 partition.seen = next;

@@ -35,6 +35,8 @@ enum Step {
     /// The actors finish what they have in hand.
     Drain {
         list: TopicPartitionList,
+        /// Those of the list that the actors know of.
+        told: Vec<i32>,
         deadline: Instant,
         reply: Reply,
     },
@@ -81,7 +83,7 @@ impl Rebalance {
         };
         self.step = match step {
             Step::Assign { list, not_before } => assign(list, not_before, member),
-            Step::Drain { list, deadline, reply } => self.drain(list, deadline, reply, member),
+            Step::Drain { list, told, deadline, reply } => self.drain(list, told, deadline, reply, member),
             Step::Commit { list, mut commit } => {
                 match commit.advance(&mut member.commits, &member.consumer) {
                     None => Some(Step::Commit { list, commit }),
@@ -144,9 +146,15 @@ impl Rebalance {
                 for partition in numbers(&list) {
                     member.partitions.stop(partition);
                 }
+                let mut told = numbers(&list);
+                told.retain(|&partition| !member.arrivals.remove(partition));
+                if told.is_empty() {
+                    give_up(&list, member);
+                    return None;
+                }
                 // The actors wait for as long; their answer comes right after that.
                 let deadline = now + self.drain_timeout + ANSWER_GRACE;
-                Some(Step::Drain { list, deadline, reply: Reply::Due { ask_at: now } })
+                Some(Step::Drain { list, told, deadline, reply: Reply::Due { ask_at: now } })
             }
             GroupEvent::Committed(_) => None,
         }
@@ -155,31 +163,31 @@ impl Rebalance {
     fn drain(
         &self,
         list: TopicPartitionList,
+        told: Vec<i32>,
         deadline: Instant,
         reply: Reply,
         member: &mut Member,
     ) -> Option<Step> {
         let now = Instant::now();
         if member.consumer.assignment_lost() {
-            member.tell(OffsetLogEvent::Lost(numbers(&list)));
+            member.tell(OffsetLogEvent::Lost(told));
             give_up(&list, member);
             return None;
         }
         let mut receiver = match reply {
             Reply::Asked(receiver) => receiver,
             Reply::Due { ask_at } if now < ask_at => {
-                return Some(Step::Drain { list, deadline, reply: Reply::Due { ask_at } });
+                return Some(Step::Drain { list, told, deadline, reply: Reply::Due { ask_at } });
             }
             Reply::Due { .. } => {
                 let (sender, receiver) = oneshot::channel();
-                member.tell(OffsetLogEvent::Revoking { partitions: numbers(&list), reply: sender });
+                member.tell(OffsetLogEvent::Revoking { partitions: told.clone(), reply: sender });
                 receiver
             }
         };
         match Pin::new(&mut receiver).poll(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(Ok(mut offsets)) => {
-                let partitions = numbers(&list);
-                offsets.retain(|o| partitions.contains(&o.partition));
+                offsets.retain(|o| told.contains(&o.partition));
                 let commit = LastCommit::new(offsets, deadline.max(now) + COMMIT_GRACE);
                 Some(Step::Commit { list, commit })
             }
@@ -192,9 +200,9 @@ impl Rebalance {
             }
             Poll::Ready(Err(_)) => {
                 // Who was asked is gone; its successor is asked again.
-                Some(Step::Drain { list, deadline, reply: Reply::Due { ask_at: now + BETWEEN_TRIES } })
+                Some(Step::Drain { list, told, deadline, reply: Reply::Due { ask_at: now + BETWEEN_TRIES } })
             }
-            Poll::Pending => Some(Step::Drain { list, deadline, reply: Reply::Asked(receiver) }),
+            Poll::Pending => Some(Step::Drain { list, told, deadline, reply: Reply::Asked(receiver) }),
         }
     }
 }
@@ -225,13 +233,11 @@ fn assign(list: TopicPartitionList, not_before: Instant, member: &mut Member) ->
     if !new.is_empty() {
         tracing::info!(partitions = ?new, "nothing is committed yet: reading from the earliest record");
     }
-    tracing::info!(partitions = ?numbers(&known), "partitions assigned");
-    member.watched.add(numbers(&known), &new);
-    // Told before any record of them can come.
-    member.tell(OffsetLogEvent::Assigned(partitions));
+    member.watched.add(&numbers(&known), &new);
     member.pulse.answered();
-    if !take_over(&member.consumer, &known) {
-        member.tell(OffsetLogEvent::Lost(numbers(&known)));
+    if take_over(&member.consumer, &known) {
+        member.arrivals.push(partitions);
+    } else {
         forget(&known, member);
     }
     None
@@ -245,6 +251,7 @@ fn assigned(entry: &TopicPartitionListElem<'_>) -> AssignedPartition {
     };
     // rdkafka panics on metadata that is not UTF-8: not ours, and worth no more than none.
     let metadata = catch_unwind(AssertUnwindSafe(|| entry.metadata().to_owned())).unwrap_or_default();
+    // Its ends are asked for by the watermarks thread.
     AssignedPartition { partition: entry.partition(), committed, metadata, low: 0, high: 0 }
 }
 
@@ -263,6 +270,7 @@ fn give_up(list: &TopicPartitionList, member: &mut Member) {
 
 fn forget(list: &TopicPartitionList, member: &mut Member) {
     for partition in numbers(list) {
+        member.arrivals.remove(partition);
         member.partitions.remove(partition);
         member.watched.remove(partition);
     }

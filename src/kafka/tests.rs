@@ -90,6 +90,8 @@ struct Worker {
     log: KafkaOffsetLog,
     credits: Arc<Credits>,
     events: Receiver<OffsetLogEvent>,
+    /// Whether all of an assigned partition may be taken at once.
+    clears: bool,
 }
 
 impl Worker {
@@ -101,7 +103,7 @@ impl Worker {
         let credits = Arc::new(Credits::new(jobs, usize::MAX));
         let (sender, events) = async_channel::unbounded();
         let log = super::start(config, Duration::from_secs(20), Arc::clone(&credits), sender).unwrap();
-        Worker { log, credits, events }
+        Worker { log, credits, events, clears: true }
     }
 
     /// The first event that `wanted` makes something of; those before it are dropped.
@@ -113,6 +115,12 @@ impl Worker {
                     let event = self.events.recv().await.unwrap();
                     if let OffsetLogEvent::Fatal(text) = &event {
                         panic!("fatal while waiting for {what}: {text}");
+                    }
+                    if let OffsetLogEvent::Assigned(partitions) = &event
+                        && self.clears
+                    {
+                        partitions.iter().for_each(|p| self.credits.clear(p.partition, i64::MAX));
+                        self.log.read_on();
                     }
                     if let Some(found) = wanted(event) {
                         return found;

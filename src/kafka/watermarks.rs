@@ -24,6 +24,8 @@ use super::pulse::Pulse;
 use crate::config;
 
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
+/// Where a partition's first answer is waited for.
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl ConsumerContext for ClientLog {}
@@ -54,19 +56,43 @@ struct Shared {
 
 #[derive(Default)]
 struct Partitions {
-    assigned: BTreeSet<i32>,
+    /// By number; a partition that is given up and comes again is another.
+    assigned: BTreeMap<i32, Assigned>,
+    assignments: u64,
     /// Those for which the group has nothing committed: it is said once how much that is.
     new: BTreeSet<i32>,
-    last: BTreeMap<i32, (i64, i64)>,
     changed: bool,
 }
 
+struct Assigned {
+    assignment: u64,
+    /// The actors know of it.
+    announced: bool,
+    last: Option<(i64, i64)>,
+}
+
 impl Watched {
-    /// Looks at these too, and at once.
-    pub fn add(&self, partitions: Vec<i32>, new: &[i32]) {
+    /// Looks at these too, at once, and again soon until each is answered; each answer rings the poll thread's
+    /// bell. The actors hear of it only once it is [`Watched::announced`].
+    pub fn add(&self, partitions: &[i32], new: &[i32]) {
         let mut known = self.shared.partitions.lock();
-        known.assigned.extend(partitions);
+        known.assignments += 1;
+        let assignment = known.assignments;
+        for &partition in partitions {
+            known.assigned.insert(partition, Assigned { assignment, announced: false, last: None });
+        }
         known.new.extend(new);
+        known.changed = true;
+        drop(known);
+        self.shared.bell.ring();
+    }
+
+    /// The actors know of the partition, and want to hear of it.
+    pub fn announced(&self, partition: i32) {
+        let mut known = self.shared.partitions.lock();
+        if let Some(assigned) = known.assigned.get_mut(&partition) {
+            assigned.announced = true;
+        }
         known.changed = true;
         drop(known);
         self.shared.bell.ring();
@@ -77,12 +103,11 @@ impl Watched {
         let mut known = self.shared.partitions.lock();
         known.assigned.remove(&partition);
         known.new.remove(&partition);
-        known.last.remove(&partition);
     }
 
-    /// Low and high watermark as they were last answered.
+    /// Low and high watermark as they were last answered since it was added.
     pub fn last(&self, partition: i32) -> Option<(i64, i64)> {
-        self.shared.partitions.lock().last.get(&partition).copied()
+        self.shared.partitions.lock().assigned.get(&partition)?.last
     }
 
     /// The thread ends; at the latest when the question under way is answered or timed out.
@@ -102,11 +127,12 @@ pub(super) fn start(
     config: &config::Kafka,
     pulse: Arc<Pulse>,
     events: Sender<OffsetLogEvent>,
+    poll_thread: Arc<Bell>,
 ) -> Result<Watched, StartProblem> {
     let observer = observer(config)?;
     let shared = Arc::new(Shared::default());
     let topic = config.topic.clone();
-    let watch = Watch { observer, topic, shared: Arc::clone(&shared), pulse, events };
+    let watch = Watch { observer, topic, shared: Arc::clone(&shared), pulse, events, poll_thread };
     let thread = thread::Builder::new()
         .name("kafka-watermarks".into())
         .spawn(move || watch.run())
@@ -120,6 +146,7 @@ struct Watch {
     shared: Arc<Shared>,
     pulse: Arc<Pulse>,
     events: Sender<OffsetLogEvent>,
+    poll_thread: Arc<Bell>,
 }
 
 impl Watch {
@@ -127,7 +154,8 @@ impl Watch {
         self.shared.bell.listen_here();
         while !self.shared.stopped.load(Ordering::Acquire) && !self.events.is_closed() {
             self.look();
-            let next = Instant::now() + BETWEEN_QUESTIONS;
+            let awaited = self.shared.partitions.lock().assigned.values().any(|a| a.last.is_none());
+            let next = Instant::now() + if awaited { BETWEEN_TRIES } else { BETWEEN_QUESTIONS };
             while !self.shared.stopped.load(Ordering::Acquire) && !self.shared.partitions.lock().changed {
                 let left = next.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -139,10 +167,10 @@ impl Watch {
     }
 
     fn look(&self) {
-        let assigned: Vec<i32> = {
+        let (assigned, assignment): (Vec<i32>, u64) = {
             let mut known = self.shared.partitions.lock();
             known.changed = false;
-            known.assigned.iter().copied().collect()
+            (known.assigned.keys().copied().collect(), known.assignments)
         };
         let answer = if assigned.is_empty() {
             self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map(|_| Vec::new())
@@ -155,8 +183,8 @@ impl Watch {
         match answer {
             Ok(watermarks) => {
                 self.pulse.answered();
+                let watermarks = self.keep(watermarks, assignment);
                 if !watermarks.is_empty() {
-                    self.keep(&watermarks);
                     // When nobody listens any more the loop ends.
                     let _ = self.events.send_blocking(OffsetLogEvent::Watermarks(watermarks));
                 }
@@ -172,21 +200,31 @@ impl Watch {
         }
     }
 
-    fn keep(&self, watermarks: &[Watermarks]) {
+    /// Keeps what was answered of partitions that are ours since assignment `until` or before. Returns what
+    /// the actors want to hear of it.
+    fn keep(&self, mut watermarks: Vec<Watermarks>, until: u64) -> Vec<Watermarks> {
         let mut known = self.shared.partitions.lock();
         let mut records = 0;
         let mut new = 0;
-        for mark in watermarks {
-            known.last.insert(mark.partition, (mark.low, mark.high));
+        watermarks.retain(|mark| {
+            let Some(assigned) = known.assigned.get_mut(&mark.partition) else { return false };
+            if assigned.assignment > until {
+                return false;
+            }
+            assigned.last = Some((mark.low, mark.high));
+            let announced = assigned.announced;
             if known.new.remove(&mark.partition) {
                 new += 1;
                 records += mark.high - mark.low;
             }
-        }
+            announced
+        });
         drop(known);
         if new > 0 {
             tracing::info!(partitions = new, records, "the group is new: it begins at the earliest record");
         }
+        self.poll_thread.ring();
+        watermarks
     }
 }
 

@@ -11,6 +11,9 @@ mod delivery;
 mod guide_story;
 mod harness;
 mod http;
+mod kafka_faults;
+mod numbered_jobs;
+mod process_faults;
 mod real_kafka;
 mod relay_limits;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]

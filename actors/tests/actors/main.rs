@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod assignments;
+mod careful;
+mod circuit;
 mod deaths;
 mod resizing;
+mod restored;
 mod waiting;
 mod world;

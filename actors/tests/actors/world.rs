@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
@@ -16,16 +16,20 @@ use futures::future::LocalBoxFuture;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::failure::{Failure, Reply, Stage};
 use mailroom_actors::domain::job::{DeadLetter, Record};
+use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::line::Line;
+use mailroom_actors::mailer::ConnectionLife;
 use mailroom_actors::messages::{GetStatus, Scrape};
 use mailroom_actors::metrics::Families;
 use mailroom_actors::ports::*;
 use mailroom_actors::supervisor::{self, Ended, Settings, Supervisor, World};
+use mailroom_actors::throttle::Throttle;
 use mailroom_actors::ticket::TicketOffice;
 use mailroom_actors::vitals::Vitals;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Panics at one call, counted from when it was set.
 #[derive(Default)]
@@ -69,6 +73,18 @@ pub struct Fakes {
     /// How many letters each job has, and the last one's cause.
     pub letters: Mutex<BTreeMap<i64, (u32, String)>>,
     pub committed: AtomicI64,
+    /// All commits, in order: partition, offset, metadata.
+    pub commits: Mutex<Vec<CommitOffset>>,
+    /// The relay refuses connections, and what stands falls at the next e-mail.
+    pub relay_is_down: AtomicBool,
+    /// So many e-mails are told "slower" (421) before one is taken.
+    pub slower: AtomicI64,
+    pub connects: AtomicU64,
+    pub quits: AtomicU64,
+    /// When each e-mail was offered, by its offset.
+    pub offers: Mutex<Vec<(i64, Instant)>>,
+    pub under_way: AtomicI64,
+    pub most_under_way: AtomicI64,
 }
 
 struct FakeLog(Arc<Fakes>, async_channel::Sender<OffsetLogEvent>);
@@ -78,6 +94,7 @@ impl OffsetLog for FakeLog {
         self.0.commit.burn();
         for offset in offsets {
             self.0.committed.store(offset.offset, Ordering::Relaxed);
+            self.0.commits.lock().push(offset);
         }
         self.1.try_send(OffsetLogEvent::Committed(Ok(()))).unwrap();
     }
@@ -86,17 +103,22 @@ impl OffsetLog for FakeLog {
     fn leave(&self, last: Vec<CommitOffset>) {
         for offset in last {
             self.0.committed.store(offset.offset, Ordering::Relaxed);
+            self.0.commits.lock().push(offset);
         }
         self.1.try_send(OffsetLogEvent::Left(Ok(()))).unwrap();
     }
 }
 
 struct FakeRelay(Arc<Fakes>);
-struct FakeConnection(Arc<Fakes>);
+struct FakeConnection(Arc<Fakes>, bool, u32);
 
 impl Relay for FakeRelay {
     fn connect(&self) -> LocalBoxFuture<'static, Result<Box<dyn Connection>, Failure>> {
-        let connection = FakeConnection(Arc::clone(&self.0));
+        let connection = FakeConnection(Arc::clone(&self.0), true, 0);
+        self.0.connects.fetch_add(1, Ordering::Relaxed);
+        if self.0.relay_is_down.load(Ordering::Relaxed) {
+            return async { Err(Failure::refused()) }.boxed_local();
+        }
         async { Ok(Box::new(connection) as Box<dyn Connection>) }.boxed_local()
     }
 }
@@ -110,7 +132,21 @@ impl Connection for FakeConnection {
     ) -> LocalBoxFuture<'a, Transaction> {
         async move {
             let offset: i64 = email.message_id.parse().unwrap();
+            self.0.offers.lock().push((offset, Instant::now()));
+            let under_way = self.0.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+            self.0.most_under_way.fetch_max(under_way, Ordering::Relaxed);
+            let _over = Over(Arc::clone(&self.0));
             tokio::time::sleep(Duration::from_millis(5)).await;
+            if self.0.relay_is_down.load(Ordering::Relaxed) {
+                self.1 = false;
+                let lost = Failure::lost(Stage::Mail, "Connection lost");
+                return Transaction { outcomes: vec![Outcome::Failed(lost); to.len()] };
+            }
+            if self.0.slower.fetch_sub(1, Ordering::Relaxed) > 0 {
+                let reply = Reply { code: 454, enhanced: None, text: "Slower".into() };
+                let slower = Failure::replied(Stage::Data, &reply);
+                return Transaction { outcomes: vec![Outcome::Failed(slower); to.len()] };
+            }
             self.0.send.burn();
             let reply = |code, text: &str| Reply { code, enhanced: None, text: text.into() };
             // Every seventh is refused for good, every fifth at first.
@@ -129,6 +165,7 @@ impl Connection for FakeConnection {
                     let seconds = self.0.slow_dot_seconds.load(Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_secs(seconds)).await;
                     *self.0.delivered.lock().entry(offset).or_default() += 1;
+                    self.2 += 1;
                     Outcome::Accepted
                 }
                 None => Outcome::TakenBack,
@@ -138,16 +175,25 @@ impl Connection for FakeConnection {
         .boxed_local()
     }
     fn is_usable(&self) -> bool {
-        true
+        self.1
     }
     fn carried(&self) -> u32 {
-        0
+        self.2
     }
     fn refused_in_a_row(&self) -> u32 {
         0
     }
     fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
+        self.0.quits.fetch_add(1, Ordering::Relaxed);
         async {}.boxed_local()
+    }
+}
+
+struct Over(Arc<Fakes>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -212,6 +258,7 @@ pub struct Worker {
     pub scrapes: Line<Scrape>,
     pub ended: oneshot::Receiver<Ended>,
     pub office: Arc<TicketOffice>,
+    pub credits: Arc<Credits>,
 }
 
 /// The jobs of a test that puts all of them.
@@ -219,6 +266,12 @@ pub const JOBS: i64 = 200;
 
 /// Four mailers, and partition 0.
 pub fn start() -> Worker {
+    let worker = start_without_a_partition();
+    worker.assign(0, None);
+    worker
+}
+
+pub fn start_without_a_partition() -> Worker {
     let fakes = Arc::new(Fakes::default());
     let (events, offset_events) = async_channel::unbounded();
     let offset_log: Arc<dyn OffsetLog> = Arc::new(FakeLog(Arc::clone(&fakes), events.clone()));
@@ -226,7 +279,7 @@ pub fn start() -> Worker {
     for _ in 0..JOBS {
         credits.admit(1);
     }
-    let office = TicketOffice::new(credits, Arc::clone(&offset_log));
+    let office = TicketOffice::new(Arc::clone(&credits), Arc::clone(&offset_log), RetryPolicy::default(), 3);
     let settings = Settings {
         mailers: 4,
         mailers_max: 64,
@@ -235,6 +288,7 @@ pub fn start() -> Worker {
         commit_interval: Duration::from_millis(50),
         drain_timeout: Duration::from_secs(20),
         dlq_topic: "email-dlq".into(),
+        connections: ConnectionLife { max_emails: 1000, idle_timeout: Duration::from_secs(30) },
     };
     let deadly = Arc::clone(&fakes);
     let world = World {
@@ -248,20 +302,23 @@ pub fn start() -> Worker {
         jitter: Arc::new(FakeJitter(Arc::clone(&fakes))),
         families: Families::new("email-queue", "email-dlq", "test"),
         vitals: Arc::new(Vitals::default()),
+        throttle: Throttle::new(4, Breaker { failures: 20, probe_interval: Duration::from_secs(5) }, None),
         mask: Rc::new(move |text| {
             assert!(deadly.letters_deadly.fetch_sub(1, Ordering::Relaxed) <= 0, "a letter was deadly");
             text.to_owned()
         }),
     };
     let (supervisor, scrapes, ended) = supervisor::start(settings, world);
-    let worker = Worker { fakes, events, supervisor, scrapes, ended, office };
-    worker.assign(0, None);
-    worker
+    Worker { fakes, events, supervisor, scrapes, ended, office, credits }
 }
 
 impl Worker {
     pub fn assign(&self, partition: i32, committed: Option<i64>) {
-        let assigned = AssignedPartition { partition, committed, metadata: String::new(), low: 0, high: 0 };
+        self.assign_with(partition, committed, String::new(), 0);
+    }
+
+    pub fn assign_with(&self, partition: i32, committed: Option<i64>, metadata: String, high: i64) {
+        let assigned = AssignedPartition { partition, committed, metadata, low: 0, high };
         self.events.try_send(OffsetLogEvent::Assigned(vec![assigned])).unwrap();
     }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use mailroom_actors::messages::{
-    ActorState, ActorStatus, DeadLettersStatus, KafkaStatus, MailerState, PoolStatus, RelayStatus, Status,
+    ActorState, ActorStatus, DeadLettersStatus, IntakeStatus, KafkaStatus, MailerState, PoolStatus,
+    RelayStatus, Status,
 };
+use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::pace::Circuit;
 
 use super::{ACTOR_SILENCE, DEAD_LETTERS_FAILING, KAFKA_QUIET, KAFKA_SILENCE};
 use super::{ActorCheck, CheckStatus, Entry, PartCheck};
@@ -24,8 +27,8 @@ impl Checks {
             ("kafka", kafka(&status.kafka)),
             ("smtp", relay(&status.relay)),
             ("dlq", dead_letters(&status.dead_letters)),
-            ("pool", pool(&status.pool)),
-            ("consumer", consumer(&status.kafka, status.stopping)),
+            ("pool", pool(&status.pool, status.intake)),
+            ("consumer", consumer(status)),
         ];
         let actors = status.actors.iter().map(|one| (one.name, actor(one, status.stopping))).collect();
         Checks { parts, actors }
@@ -107,8 +110,9 @@ fn kafka(kafka: &KafkaStatus) -> PartCheck {
     }
 }
 
-fn consumer(kafka: &KafkaStatus, stopping: bool) -> PartCheck {
-    if stopping {
+fn consumer(status: &Status) -> PartCheck {
+    let (kafka, intake) = (&status.kafka, status.intake);
+    if status.stopping {
         fail(
             "the worker is stopping",
             "nothing: it finishes what is in hand and ends; start it again if it is wanted",
@@ -125,6 +129,18 @@ fn consumer(kafka: &KafkaStatus, stopping: bool) -> PartCheck {
             "run fewer replicas than kafka.topic has partitions, or give the topic more; as a spare this \
              worker is fine",
         )
+    } else if intake.is_careful {
+        warn(
+            "working one job at a time: the process ended too often without getting past what was in hand",
+            "nothing now: the job that ends the process will be dead-lettered as crash; then see its letter, \
+             the log before each end, and whether the worker has memory enough",
+        )
+    } else if intake.is_full {
+        pass(format!(
+            "in the consumer group, with {}; as many jobs in hand as limits.in_flight and \
+             limits.in_flight_bytes allow, more are taken as these are done",
+            count(kafka.partitions, "partition")
+        ))
     } else {
         pass(format!("in the consumer group, with {}", count(kafka.partitions, "partition")))
     }
@@ -138,15 +154,38 @@ fn relay(relay: &RelayStatus) -> PartCheck {
         }
         None => "no e-mail taken yet".to_owned(),
     };
-    if relay.failures_in_a_row == 0 {
+    if relay.failures_in_a_row == 0 && relay.circuit == Circuit::Closed {
         return pass(last);
     }
     let failures = count(relay.failures_in_a_row, "attempt");
-    warn(
-        format!("the last {failures} failed at the relay{}; {last}", because(&relay.last_error)),
-        "see that the relay runs and takes this worker's mail: smtp.host, smtp.port, smtp.security, \
-         smtp.username; what it says is in the output",
-    )
+    let circuit = match (relay.circuit, relay.next_probe) {
+        (Circuit::Closed, _) => String::new(),
+        (Circuit::Open, Some(wait)) => {
+            format!("circuit open: no jobs are taken, the relay is tried again in {}; ", seconds(wait))
+        }
+        (Circuit::Open | Circuit::HalfOpen, _) => {
+            "circuit open: no jobs are taken, the relay is being tried now; ".to_owned()
+        }
+    };
+    let action = match relay.last_cause {
+        Some(Cause::SmtpAuth) => {
+            "see that smtp.username and smtp.password are right, and that the account may send; the mail in \
+             hand waits and goes out by itself then"
+        }
+        Some(Cause::Throttled) => {
+            "the relay asks for less: set smtp.max_rate or a smaller mailers.size, or have its limits raised; \
+             the mail in hand waits and goes out by itself then"
+        }
+        Some(Cause::SmtpUnreachable) => {
+            "see that the relay runs and can be reached from here: smtp.host, smtp.port, smtp.security; the \
+             mail in hand waits and goes out by itself then"
+        }
+        _ => {
+            "see that the relay runs and takes this worker's mail: smtp.host, smtp.port, smtp.security, \
+             smtp.username; what it says is in the output"
+        }
+    };
+    warn(format!("{circuit}the last {failures} failed at the relay{}; {last}", because(&relay.last_error)), action)
 }
 
 fn dead_letters(letters: &DeadLettersStatus) -> PartCheck {
@@ -166,7 +205,7 @@ fn dead_letters(letters: &DeadLettersStatus) -> PartCheck {
     }
 }
 
-fn pool(pool: &PoolStatus) -> PartCheck {
+fn pool(pool: &PoolStatus, intake: IntakeStatus) -> PartCheck {
     let output =
         format!("{}, {} busy, {} allowed to work", count(pool.size, "mailer"), pool.busy, pool.allowed);
     let restarting = pool.mailers.iter().filter(|mailer| mailer.state == MailerState::Restarting).count();
@@ -175,6 +214,8 @@ fn pool(pool: &PoolStatus) -> PartCheck {
             format!("{output}, {restarting} restarting"),
             "nothing now: they come back by themselves; please report the panic that the log shows",
         )
+    } else if intake.is_careful {
+        warn(output, "see consumer: one job at a time is worked on")
     } else if pool.allowed < pool.size {
         warn(output, "the relay asked for less, or failed: see smtp; the pool returns to its size by itself")
     } else {

@@ -2,6 +2,8 @@
 
 use std::time::UNIX_EPOCH;
 
+use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::pace::Circuit;
 use mailroom_actors::messages::{ActorState, DeadLettersStatus, MailerState, RelayStatus};
 
 use super::CheckStatus::{Fail, Pass, Warn};
@@ -27,6 +29,10 @@ fn cases() -> Vec<(&'static str, Change, &'static str, bool, bool, CheckStatus)>
         ("letters fail for 25 s", |s| s.dead_letters = failing(25), "dlq", true, false, Fail),
         ("letters under way", |s| s.dead_letters.under_way = 7, "dlq", true, true, Pass),
         ("relay failing", |s| s.relay = relay_failing(), "smtp", true, true, Warn),
+        ("circuit open", |s| s.relay.circuit = Circuit::Open, "smtp", true, true, Warn),
+        ("a probe under way", |s| s.relay.circuit = Circuit::HalfOpen, "smtp", true, true, Warn),
+        ("in hand all that may be", |s| s.intake.is_full = true, "consumer", true, true, Pass),
+        ("one job at a time", |s| s.intake.is_careful = true, "consumer", true, true, Warn),
         ("relay fine again", |s| s.relay.last_error = Some("x".into()), "smtp", true, true, Pass),
         ("fewer mailers allowed", |s| s.pool.allowed = 1, "pool", true, true, Warn),
         ("no mailer allowed", |s| s.pool.allowed = 0, "pool", true, true, Warn),
@@ -101,6 +107,9 @@ fn failing(seconds: u64) -> DeadLettersStatus {
 
 fn relay_failing() -> RelayStatus {
     RelayStatus {
+        circuit: Circuit::Closed,
+        next_probe: None,
+        last_cause: Some(Cause::SmtpUnreachable),
         failures_in_a_row: 3,
         last_error: Some("550 5.1.1 <ada@example.com>: no".into()),
         last_success: Some(UNIX_EPOCH + Duration::from_secs(1)),

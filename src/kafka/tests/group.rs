@@ -317,3 +317,114 @@ fn a_dropped_log_leaves_without_a_commit() {
     assert_eq!(left, Some(Ok(())));
     assert_eq!(committed(&config, 0), None);
 }
+
+#[test]
+fn a_partition_is_assigned_with_where_its_log_begins_and_ends() {
+    let (_cluster, config) = cluster(100);
+    produce(&config, 7, &["a", "b"]);
+    let worker = Worker::start(&config);
+    let assigned = worker.assigned();
+    assert_eq!(assigned.len(), 100, "told together");
+    for partition in assigned {
+        let high = if partition.partition == 7 { 2 } else { 0 };
+        assert_eq!((partition.low, partition.high), (0, high), "{}", partition.partition);
+    }
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn what_has_been_read_and_is_not_cleared_is_kept_back_and_not_stepped_over() {
+    let (_cluster, config) = cluster(1);
+    produce(&config, 0, &["a", "b", "c", "d"]);
+    let worker = Worker { clears: false, ..Worker::start(&config) };
+    worker.assigned();
+    // Long enough for several looks at the position: two rounds of watermarks are 5 s apart.
+    let nothing_beyond = |next: i64| {
+        let mut rounds = 0;
+        worker.wait("watermarks", |event| {
+            match event {
+                OffsetLogEvent::Records(records) => panic!("not cleared: {records:?}"),
+                OffsetLogEvent::SeenUpTo { next: seen, .. } => assert!(seen <= next, "{seen} is not cleared"),
+                OffsetLogEvent::Watermarks(_) => rounds += 1,
+                _ => {}
+            }
+            (rounds == 2).then_some(())
+        });
+    };
+    nothing_beyond(0);
+    assert_eq!(worker.credits.in_use(), (0, 0), "what is kept back holds no credits");
+    worker.credits.clear(0, 2);
+    worker.log.read_on();
+    assert_eq!(values(&worker.records(2)), ["a", "b"]);
+    nothing_beyond(2);
+    assert_eq!(worker.credits.in_use(), (2, 2));
+    worker.credits.clear(0, 3);
+    worker.log.read_on();
+    assert_eq!(values(&worker.records(1)), ["c"]);
+    worker.credits.clear(0, i64::MAX);
+    worker.log.read_on();
+    assert_eq!(values(&worker.records(1)), ["d"]);
+    assert_eq!(worker.leave(vec![offset(0, 2, "")]), Ok(()));
+
+    let again = Worker::start(&config);
+    assert_eq!(again.assigned()[0].committed, Some(2));
+    assert_eq!(values(&again.records(2)), ["c", "d"]);
+    assert_eq!(again.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn a_revoke_drops_what_is_kept_back() {
+    let (_cluster, config) = cluster(2);
+    produce(&config, 0, &["a"]);
+    produce(&config, 1, &["b"]);
+    let first = Worker { clears: false, ..Worker::start(&config) };
+    first.assigned();
+    let second = Worker::start(&config);
+    let (partitions, reply) = first.wait("the revoke", |event| match event {
+        OffsetLogEvent::Revoking { partitions, reply } => Some((partitions, reply)),
+        OffsetLogEvent::Records(records) => panic!("not cleared: {records:?}"),
+        _ => None,
+    });
+    reply.send(vec![]).unwrap();
+    assert_eq!(second.assigned()[0].partition, partitions[0]);
+    assert_eq!(second.records(1)[0].partition, partitions[0]);
+    // Cleared too late: it is another's.
+    (0..2).for_each(|partition| first.credits.clear(partition, i64::MAX));
+    first.log.read_on();
+    let mine = first.records(1);
+    assert!(mine.iter().all(|record| record.partition != partitions[0]), "{mine:?}");
+    assert_eq!(first.leave(vec![]), Ok(()));
+    assert_eq!(second.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn watermarks_come_also_while_nothing_is_read() {
+    let (_cluster, config) = cluster(1);
+    let worker = Worker::start(&config);
+    worker.assigned();
+    worker.log.stop_reading();
+    for high in 1..=2 {
+        produce(&config, 0, &["a"]);
+        worker.wait("fresh watermarks", |event| match event {
+            OffsetLogEvent::Watermarks(marks) => marks.iter().any(|w| w.high == high).then_some(()),
+            _ => None,
+        });
+    }
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn a_partition_whose_leader_is_away_keeps_the_others_waiting_for_a_moment_only() {
+    let (cluster, config) = cluster(2);
+    cluster.partition_leader(TOPIC, 1, None).unwrap();
+    let worker = Worker::start(&config);
+    let numbers = |partitions: Vec<AssignedPartition>| -> Vec<i32> {
+        partitions.into_iter().map(|p| p.partition).collect()
+    };
+    assert_eq!(numbers(worker.assigned()), [0]);
+    cluster.partition_leader(TOPIC, 1, Some(1)).unwrap();
+    assert_eq!(numbers(worker.assigned()), [1]);
+    produce(&config, 1, &["a"]);
+    assert_eq!(values(&worker.records(1)), ["a"]);
+    assert_eq!(worker.leave(vec![offset(1, 1, "")]), Ok(()));
+}

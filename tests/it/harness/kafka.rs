@@ -1,27 +1,23 @@
-//! A real Apache Kafka broker: one node in KRaft mode, with its own ports and data.
+//! A real Apache Kafka: one node in KRaft mode, or three, with their own ports and data.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use super::process::{self, Process};
-use super::{cache, until};
+use super::kafka_cluster::Broker;
+use super::until;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Kafka {
-    port: u16,
-    folder: PathBuf,
-    process: Mutex<Process>,
+    brokers: Vec<Broker>,
     /// Asks for partitions and watermarks; it is in no group.
     observer: BaseConsumer,
 }
@@ -50,37 +46,49 @@ impl Kafka {
         SHARED.get_or_init(Kafka::start)
     }
 
+    /// One broker.
     pub fn start() -> Kafka {
-        let folder = process::scratch("kafka");
-        let (port, controller) = (process::free_port(), process::free_port());
-        std::fs::write(folder.join("server.properties"), properties(port, controller, &folder))
-            .expect("scratch is writable");
-        let mut format = java();
-        format.args(["kafka.tools.StorageTool", "format", "-t", "bWFpbHJvb20tdGVzdHMtMQ", "-c"]);
-        format.arg(folder.join("server.properties"));
-        let formatted = process::run(format, b"");
-        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
-        let process = Mutex::new(broker(&folder, port));
-        let observer = client(port).create().expect("the client is well configured");
-        Kafka { port, folder, process, observer }
+        Kafka::of(Broker::start(1))
     }
 
+    /// Three brokers; every topic is on all of them, and takes records while two are there.
+    pub fn cluster() -> Kafka {
+        Kafka::of(Broker::start(3))
+    }
+
+    fn of(brokers: Vec<Broker>) -> Kafka {
+        let observer = client(&addresses(&brokers)).create().expect("the client is well configured");
+        Kafka { brokers, observer }
+    }
+
+    /// What a client is told: all brokers.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        addresses(&self.brokers)
     }
 
-    /// Ends the broker by SIG`signal`, and starts it again on the same port and data.
+    pub fn brokers(&self) -> &[Broker] {
+        &self.brokers
+    }
+
+    /// Ends the first broker by SIG`signal`, and starts it again on the same port and data.
     pub fn restart(&self, signal: &str) {
-        let mut process = self.process.lock().expect("no test panics while restarting");
-        process.signal(signal);
-        process.wait();
-        *process = broker(&self.folder, self.port);
+        self.brokers[0].restart(signal);
+    }
+
+    /// Waits until every partition of a topic has all its replicas in step.
+    pub fn wait_until_in_sync(&self, topic: &str) {
+        until(&format!("the replicas of {topic}"), || {
+            let metadata = self.observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT).ok()?;
+            let partitions = metadata.topics()[0].partitions();
+            let in_sync = partitions.iter().all(|of| of.isr().len() == self.brokers.len());
+            (in_sync && !partitions.is_empty()).then_some(())
+        });
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let admin: AdminClient<DefaultClientContext> =
             self.client().create().expect("the client is well configured");
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.brokers.len() as i32));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT));
         let results =
             futures::executor::block_on(admin.create_topics([&topic], &options)).expect("Kafka answers");
@@ -186,6 +194,31 @@ impl Kafka {
         })
     }
 
+    /// What stands beside the committed offset of each partition.
+    pub fn metadata(&self, group: &str, topic: &str) -> Vec<String> {
+        let consumer: BaseConsumer =
+            self.client().set("group.id", group).create().expect("the client is well configured");
+        let mut asked = TopicPartitionList::new();
+        for partition in self.partitions(topic) {
+            asked.add_partition(topic, partition);
+        }
+        until("committed metadata", || {
+            let answered = consumer.committed_offsets(asked.clone(), ANSWER_TIMEOUT).ok()?;
+            Some(answered.elements().iter().map(|element| element.metadata().to_owned()).collect())
+        })
+    }
+
+    /// Commits as another program might, which is in the group's place while nobody is in it.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64, metadata: &str) {
+        let consumer: BaseConsumer =
+            self.client().set("group.id", group).create().expect("the client is well configured");
+        let mut committed = TopicPartitionList::new();
+        let mut element = committed.add_partition(topic, partition);
+        element.set_offset(Offset::Offset(offset)).expect("it is an offset");
+        element.set_metadata(metadata);
+        until("the commit", || consumer.commit(&committed, CommitMode::Sync).ok());
+    }
+
     /// Whether the group has committed everything that is on the topic now.
     pub fn has_caught_up(&self, group: &str, topic: &str) -> bool {
         let committed = self.committed(group, topic);
@@ -205,40 +238,22 @@ impl Kafka {
     }
 
     fn client(&self) -> ClientConfig {
-        client(self.port)
+        client(&self.address())
     }
 }
 
-fn client(port: u16) -> ClientConfig {
+fn client(addresses: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", format!("127.0.0.1:{port}"));
+    config.set("bootstrap.servers", addresses);
     config
+}
+
+fn addresses(brokers: &[Broker]) -> String {
+    brokers.iter().map(Broker::address).collect::<Vec<_>>().join(",")
 }
 
 fn owned(headers: &impl Headers) -> Vec<(String, Option<Vec<u8>>)> {
     headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
-}
-
-fn java() -> Command {
-    let mut java = Command::new("java");
-    java.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-    java.arg(cache::kafka_jars().join("*"));
-    java
-}
-
-fn broker(folder: &Path, port: u16) -> Process {
-    let mut command = java();
-    command.arg("kafka.Kafka").arg(folder.join("server.properties"));
-    let mut process = Process::start("Kafka", command);
-    process.accepts_on(port);
-    process
-}
-
-fn properties(port: u16, controller_port: u16, folder: &Path) -> String {
-    include_str!("../../kafka.properties")
-        .replace("@PORT@", &port.to_string())
-        .replace("@CONTROLLER_PORT@", &controller_port.to_string())
-        .replace("@FOLDER@", &folder.display().to_string())
 }
 
 /// What became of the records that were handed to the producer.

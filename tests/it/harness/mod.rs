@@ -4,6 +4,7 @@ mod cache;
 pub mod certificate;
 pub mod greenmail;
 pub mod kafka;
+pub mod kafka_cluster;
 pub mod metrics;
 pub mod process;
 pub mod prometheus;

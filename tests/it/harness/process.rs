@@ -4,9 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc};
+use std::time::Duration;
 
 use super::until;
+
+/// A thread that has stopped reading looks so often whether it is to go on.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A child process with what it has written so far. It is killed when dropped.
 pub struct Process {
@@ -18,7 +22,22 @@ pub struct Process {
 
 /// The lines of a stream, gathered by a thread of its own.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct Lines(Arc<Mutex<Gathered>>);
+
+#[derive(Default)]
+struct Gathered {
+    lines: Vec<String>,
+    reading: Reading,
+}
+
+/// What the thread does once it has read the next line.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    On,
+    Stalled,
+    Closed,
+}
 
 impl Process {
     /// Starts a program whose kernel-side parent-death signal is SIGKILL: it can't outlive the tests.
@@ -41,16 +60,19 @@ impl Process {
         self.stderr.all()
     }
 
+    /// Closes the reading end of its stderr, once it has written one more line.
+    pub fn close_stderr(&self) {
+        self.stderr.set(Reading::Closed);
+    }
+
+    /// Reads no more of its stderr than the next line, until its end is waited for.
+    pub fn stall_stderr(&self) {
+        self.stderr.set(Reading::Stalled);
+    }
+
     /// Sends a signal by its name without SIG: `TERM`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        // The shell's own kill: a bare Debian has no other.
-        let sent =
-            Command::new("sh").args(["-c", r#"kill -s "$0" "$1""#, name, &self.pid().to_string()]).status();
-        assert!(
-            sent.expect("there is a shell").success(),
-            "{} is no longer there to be sent SIG{name}",
-            self.name
-        );
+        assert!(signal(self.pid(), name), "{} is no longer there to be sent SIG{name}", self.name);
     }
 
     /// The exit status once there is one.
@@ -62,6 +84,7 @@ impl Process {
     pub fn wait(&mut self) -> ExitStatus {
         let name = self.name.clone();
         let status = until(&format!("{name} to end"), || self.has_ended());
+        self.stderr.set(Reading::On);
         // Its ends of the pipes are closed, so the reading threads come to an end too and let go of the lines.
         until("the last lines", || {
             let read = Arc::strong_count(&self.stdout.0) == 1 && Arc::strong_count(&self.stderr.0) == 1;
@@ -95,19 +118,36 @@ impl Lines {
         let gathered = lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-                gathered
-                    .0
-                    .lock()
-                    .expect("no reader panics")
-                    .push(String::from_utf8_lossy(&line).into_owned());
+                gathered.gathered().lines.push(String::from_utf8_lossy(&line).into_owned());
+                while gathered.gathered().reading == Reading::Stalled {
+                    std::thread::sleep(BETWEEN_LOOKS);
+                }
+                if gathered.gathered().reading == Reading::Closed {
+                    return;
+                }
             }
         });
         lines
     }
 
     fn all(&self) -> Vec<String> {
-        self.0.lock().expect("no reader panics").clone()
+        self.gathered().lines.clone()
     }
+
+    fn set(&self, reading: Reading) {
+        self.gathered().reading = reading;
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().expect("no reader panics")
+    }
+}
+
+/// Sends a signal by its name without SIG to a process that we started; false when it is no longer there.
+pub fn signal(pid: u32, name: &str) -> bool {
+    // The shell's own kill: a bare Debian has no other.
+    let sent = Command::new("sh").args(["-c", r#"kill -s "$0" "$1""#, name, &pid.to_string()]).status();
+    sent.expect("there is a shell").success()
 }
 
 /// Runs a program to its end, with `input` as its standard input.
@@ -186,4 +226,11 @@ fn launch(command: Command) -> Child {
     let (reply, answer) = mpsc::channel();
     launcher.lock().expect("sending does not panic").send((command, reply)).expect("the launcher never ends");
     answer.recv().expect("the launcher never ends").expect("setpriv is installed: run scripts/setup test")
+}
+
+/// Whether a process that we started, and have not waited for, still runs.
+pub fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name in brackets; Z is one that has ended and was not waited for.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }

@@ -1,6 +1,7 @@
 //! One test's topics and group on a Kafka, so that tests side by side don't meet.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -59,6 +60,19 @@ impl<'k> Queue<'k> {
             .into_iter()
             .map(|(_, offset)| usize::try_from(offset).expect("offsets count up from 0"))
             .sum()
+    }
+
+    /// Waits until nothing more is written beside the committed offsets, for five times the usual interval.
+    pub fn wait_until_commits_are_quiet(&self) {
+        let read = || (self.committed(), self.kafka.metadata(&self.group, &self.topic));
+        let mut last = (read(), Instant::now());
+        until("the commits to come to rest", || {
+            let now = read();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            (last.1.elapsed() > Duration::from_secs(1)).then_some(())
+        });
     }
 
     pub fn dead_letters(&self) -> Vec<DeadLetter> {

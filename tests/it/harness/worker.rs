@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,7 +12,11 @@ use super::{Queue, until};
 
 /// The configuration of one worker, by the contract's keys (`smtp.port`), handed over in the environment.
 #[derive(Clone, Default)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Settings {
+    keys: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+    launcher: Vec<String>,
+}
 
 impl Settings {
     /// A worker for a test's queue, with a relay on a port of 127.0.0.1 that takes e-mails without TLS.
@@ -30,20 +35,45 @@ impl Settings {
     }
 
     pub fn set(mut self, key: &str, value: impl ToString) -> Settings {
-        self.0.insert(key.to_owned(), value.to_string());
+        self.keys.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// How long a worker may be silent before the brokers give its partitions to others; at least 1 s.
+    pub fn session(self, timeout: Duration) -> Settings {
+        self.set("kafka.properties.session.timeout.ms", timeout.as_millis())
+    }
+
+    /// The worker ends itself, as by kill -9, when it reaches this point for the `times`-th time.
+    pub fn killed_at(mut self, point: &str, times: u32) -> Settings {
+        self.environment.insert("MAILROOM_KILL_AT".to_owned(), format!("{point}:{times}"));
+        self
+    }
+
+    /// A program that the worker is started by, such as `prlimit`, and its arguments. It has to become the worker.
+    pub fn launched_by(mut self, launcher: &[&str]) -> Settings {
+        self.launcher = launcher.iter().map(|part| (*part).to_owned()).collect();
         self
     }
 
     /// The binary with this configuration and no other, in a folder without a config.toml.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mailroom"));
-        command.args(arguments).current_dir(process::scratch("worker"));
+        let words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_mailroom")]);
+        let mut words = words.chain(arguments.iter().copied());
+        let mut command = Command::new(words.next().expect("the binary is one"));
+        command.args(words).current_dir(process::scratch("worker"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MAILROOM__")) {
             command.env_remove(name);
         }
-        for (key, value) in &self.0 {
-            command.env(format!("MAILROOM__{}", key.to_uppercase().replace('.', "__")), value);
+        for (key, value) in &self.keys {
+            // librdkafka's own names stay as they are.
+            let name = match key.strip_prefix("kafka.properties.") {
+                Some(property) => format!("KAFKA__PROPERTIES__{property}"),
+                None => key.to_uppercase().replace('.', "__"),
+            };
+            command.env(format!("MAILROOM__{name}"), value);
         }
+        command.envs(&self.environment);
         command
     }
 }
@@ -72,10 +102,11 @@ impl TestWorker {
     pub fn start(settings: &Settings) -> TestWorker {
         let mut process = Process::start("mailroom", settings.command(&["run"]));
         let first = until("the first log line", || {
-            if let Some(status) = process.has_ended() {
+            let first = process.stderr().into_iter().next();
+            if let Some(status) = process.has_ended().filter(|_| first.is_none()) {
                 panic!("mailroom ended with {status}: {:?}", process.stderr());
             }
-            process.stderr().into_iter().next()
+            first
         });
         let line: Value = serde_json::from_str(&first).unwrap_or_else(|_| panic!("no JSON: {first}"));
         assert_eq!(line["message"], "http listening", "{line}");
@@ -137,6 +168,20 @@ impl TestWorker {
     /// The lines that it has logged so far.
     pub fn log(&self) -> Vec<String> {
         self.process.stderr()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Closes our end of its log, or stops reading it, from the next line on.
+    pub fn close_log(&self) {
+        self.process.close_stderr();
+    }
+
+    /// See [`TestWorker::close_log`].
+    pub fn stall_log(&self) {
+        self.process.stall_stderr();
     }
 
     /// Sends a signal by its name without SIG: `TERM`, `KILL`, `STOP`, `CONT`.
