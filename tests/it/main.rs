@@ -15,6 +15,7 @@ mod kafka_faults;
 mod numbered_jobs;
 mod process_faults;
 mod real_kafka;
+mod relay_limits;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;
 mod smtp_faults;
