@@ -178,6 +178,7 @@ fn settings(config: &Config) -> Settings {
             jitter: config.retry.jitter,
             permanent_is_retried: config.retry.permanent_is_retried,
             ambiguous_is_dead_lettered: config.retry.ambiguous_is_dead_lettered,
+            limited_is_retried: config.retry.limited_is_retried,
         },
         crash_limit: config.limits.crashes,
         commit_interval: config.kafka.commit_interval,

@@ -6,6 +6,7 @@ pub mod compose;
 pub mod config;
 pub mod dead_letter;
 pub mod demo;
+mod descriptors;
 pub mod http;
 pub mod job;
 pub mod kafka;

@@ -7,6 +7,7 @@ use super::output;
 use super::{ConfigurationArguments, DONE, FAILED, WRONG_CONFIGURATION, signals, wrong_configuration};
 use crate::app::{self, StartError};
 use crate::config::{self, Config};
+use crate::descriptors;
 use crate::telemetry::Telemetry;
 
 #[derive(Args, Debug)]
@@ -33,7 +34,10 @@ pub(super) fn run(arguments: Arguments) -> u8 {
 }
 
 async fn serve(config: Config, mut first_signal: oneshot::Receiver<&'static str>) -> u8 {
-    let warnings = config.warnings();
+    let mut warnings = config.warnings();
+    if let Err(text) = descriptors::provide_for(config.mailers.max) {
+        warnings.push(("mailers.max", text));
+    }
     let started = tokio::select! {
         started = app::start(config) => started,
         signal = &mut first_signal => {

@@ -135,10 +135,10 @@ impl<'a> Values<'a> {
         self.get(key) == Some(&Value::Flag(true))
     }
 
-    fn real(&self, key: &str) -> f64 {
+    fn real(&self, key: &str) -> Option<f64> {
         match self.get(key) {
-            Some(Value::Real(number)) => *number,
-            _ => 0.0,
+            Some(Value::Real(number)) => Some(*number),
+            _ => None,
         }
     }
 
@@ -183,11 +183,16 @@ pub(super) fn assemble(values: &Values<'_>, kafka: Kafka, problems: &mut Problem
         retry: Retry {
             max_attempts: values.count("retry.max_attempts"),
             base: values.duration("retry.base"),
-            factor: values.real("retry.factor"),
+            factor: values.real("retry.factor").unwrap_or_default(),
             max_delay: values.duration("retry.max_delay"),
-            jitter: values.real("retry.jitter"),
+            jitter: values.real("retry.jitter").unwrap_or_default(),
             permanent_is_retried: values.text("retry.permanent") == Some("retry"),
             ambiguous_is_dead_lettered: values.text("retry.ambiguous") == Some("dead-letter"),
+            limited_is_retried: values.text("retry.limited") == Some("retry"),
+        },
+        breaker: Breaker {
+            failures: values.count("breaker.failures"),
+            probe_interval: values.duration("breaker.probe_interval"),
         },
         limits: Limits {
             in_flight: values.size("limits.in_flight"),
@@ -259,6 +264,9 @@ fn smtp(values: &Values<'_>, problems: &mut Problems) -> Smtp {
             Some("off") => Pipelining::Off,
             _ => Pipelining::Auto,
         },
+        max_rate: values.real("smtp.max_rate"),
+        max_emails_per_connection: values.count("smtp.max_emails_per_connection"),
+        idle_timeout: values.duration("smtp.idle_timeout"),
         timeouts: Timeouts {
             connect: values.duration("smtp.timeouts.connect"),
             greeting: values.duration("smtp.timeouts.greeting"),

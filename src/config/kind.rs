@@ -74,6 +74,11 @@ pub enum Kind {
         min: Duration,
         max: Duration,
     },
+    /// E-mails a second; read as a real number.
+    Rate {
+        min: f64,
+        max: f64,
+    },
     /// Bytes.
     Size {
         min: u64,
@@ -106,6 +111,10 @@ impl Kind {
                 let number = text.parse().ok().filter(|n| (min..=max).contains(n))?;
                 Some(Value::Real(number))
             }
+            Kind::Rate { min, max } if raw.is(WrittenAs::Quoted) => {
+                let number = rate(text).filter(|n| (min..=max).contains(n))?;
+                Some(Value::Real(number))
+            }
             Kind::Duration { min, max } if raw.is(WrittenAs::Quoted) => {
                 let duration = duration(text).filter(|d| (min..=max).contains(d))?;
                 Some(Value::Duration(duration))
@@ -131,6 +140,9 @@ impl Kind {
             Kind::Flag => "must be true or false".into(),
             Kind::Whole { min, max } => format!("must be a whole number from {min} to {max}"),
             Kind::Real { min, max } => format!("must be a number from {min} to {max}"),
+            Kind::Rate { min, max } => {
+                format!("must be a number of e-mails a second such as \"14/s\", from {min}/s to {max}/s")
+            }
             Kind::Duration { min, max } => {
                 let (min, max) = (humantime::format_duration(min), humantime::format_duration(max));
                 format!("must be a duration such as \"1s\" or \"500ms\", from {min} to {max}")
@@ -150,6 +162,13 @@ impl Kind {
             _ => format!("\"{text}\""),
         }
     }
+}
+
+/// Reads `"14/s"`, `"0.5/s"`; none when it is no rate.
+fn rate(text: &str) -> Option<f64> {
+    let number = text.strip_suffix("/s")?;
+    let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if plain { number.parse().ok() } else { None }
 }
 
 /// Reads `"1s"`, `"1m 30s"`; none when it is no duration.

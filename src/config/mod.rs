@@ -66,6 +66,7 @@ pub struct Config {
     pub smtp: Smtp,
     pub mailers: Mailers,
     pub retry: Retry,
+    pub breaker: Breaker,
     pub limits: Limits,
     pub http: Http,
     pub log: Log,
@@ -102,6 +103,12 @@ pub struct Smtp {
     pub helo_name: String,
     pub ca_file: Option<PathBuf>,
     pub pipelining: Pipelining,
+    /// E-mails a second of this worker, over 0.
+    pub max_rate: Option<f64>,
+    /// At least 1; then the connection is changed for a new one.
+    pub max_emails_per_connection: u32,
+    /// A connection that has been idle for so long is closed.
+    pub idle_timeout: Duration,
     pub timeouts: Timeouts,
 }
 
@@ -164,6 +171,15 @@ pub struct Retry {
     pub permanent_is_retried: bool,
     /// `retry.ambiguous = "dead-letter"`: never risk a second copy.
     pub ambiguous_is_dead_lettered: bool,
+    /// `retry.limited = "retry"`: a relay that says "slower" costs an attempt.
+    pub limited_is_retried: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    /// So many in a row open the circuit; 0: none do.
+    pub failures: u32,
+    pub probe_interval: Duration,
 }
 
 #[derive(Clone, Debug)]

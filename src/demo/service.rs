@@ -8,10 +8,13 @@ use futures::future::LocalBoxFuture;
 use super::worker::{Worker, WorkerEnd};
 use crate::app;
 use crate::config::Config;
+use crate::descriptors;
 
 /// Starts the service on the calling arbiter.
 pub(super) fn start(config: Config) -> LocalBoxFuture<'static, Result<Box<dyn Worker>, String>> {
     async move {
+        // The few mailers of the demo need less than any machine allows: nothing is said of a limit that is lower.
+        let _ = descriptors::provide_for(config.mailers.max);
         let service = app::start(config).await.map_err(|error| error.0)?;
         Ok(Box::new(service) as Box<dyn Worker>)
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::queue::{DLQ_TOPIC, TOPIC};
 use super::traffic::SENDER;
 use crate::config::{
-    Config, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Retry, Secretive, Security, Smtp,
-    Timeouts, Worker,
+    Breaker, Config, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Retry, Secretive, Security,
+    Smtp, Timeouts, Worker,
 };
 
 /// Each step of the conversation with the mail server. Short, so that the end of the demo does not have to
@@ -45,6 +45,9 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             helo_name: "demo.shop.example".into(),
             ca_file: None,
             pipelining: Pipelining::Auto,
+            max_rate: None,
+            max_emails_per_connection: 1000,
+            idle_timeout: Duration::from_secs(30),
             timeouts: Timeouts {
                 connect: STEP_TIMEOUT,
                 greeting: STEP_TIMEOUT,
@@ -62,7 +65,9 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             jitter: 0.1,
             permanent_is_retried: false,
             ambiguous_is_dead_lettered: false,
+            limited_is_retried: false,
         },
+        breaker: Breaker { failures: 20, probe_interval: Duration::from_secs(5) },
         limits: Limits {
             in_flight: 10_000,
             in_flight_bytes: 256 * 1024 * 1024,

@@ -50,6 +50,9 @@ fn settings(server: &ScriptedSmtp) -> Smtp {
         helo_name: "worker.example".into(),
         ca_file: None,
         pipelining: Pipelining::Auto,
+        max_rate: None,
+        max_emails_per_connection: 1000,
+        idle_timeout: LONG,
         timeouts: timeouts(LONG),
     }
 }

@@ -38,6 +38,8 @@ fn with_nothing_but_what_is_required_everything_is_at_the_contracts_default() {
     assert_eq!((smtp.security, smtp.port), (Security::Tls, 465));
     assert_eq!(smtp.pipelining, Pipelining::Auto);
     assert!(smtp.login.is_none() && smtp.ca_file.is_none() && !smtp.allow_plaintext_auth);
+    assert_eq!((smtp.max_rate, smtp.max_emails_per_connection), (None, 1000));
+    assert_eq!(smtp.idle_timeout, Duration::from_secs(30));
     let timeouts = smtp.timeouts;
     let timeouts = [timeouts.connect, timeouts.greeting, timeouts.command, timeouts.data, timeouts.final_dot];
     assert_eq!(timeouts, [10, 30, 30, 60, 600].map(Duration::from_secs));
@@ -45,7 +47,9 @@ fn with_nothing_but_what_is_required_everything_is_at_the_contracts_default() {
     let retry = &config.retry;
     assert_eq!((retry.max_attempts, retry.factor, retry.jitter), (3, 2.0, 0.1));
     assert_eq!((retry.base, retry.max_delay), (Duration::from_secs(1), Duration::from_secs(60)));
-    assert!(!retry.permanent_is_retried && !retry.ambiguous_is_dead_lettered);
+    assert!(!retry.permanent_is_retried && !retry.ambiguous_is_dead_lettered && !retry.limited_is_retried);
+    let breaker = &config.breaker;
+    assert_eq!((breaker.failures, breaker.probe_interval), (20, Duration::from_secs(5)));
     assert_eq!((config.limits.in_flight, config.limits.crashes), (10_000, 3));
     assert_eq!((config.limits.in_flight_bytes, config.limits.message_bytes), (256 << 20, 10 << 20));
     assert_eq!(config.http.bind.to_string(), "127.0.0.1:8080");
@@ -60,6 +64,21 @@ fn the_port_follows_the_security_unless_it_is_set() {
         assert_eq!(setup.good().smtp.port, port, "{security}");
         assert_eq!(setup.set("smtp.port=2525").good().smtp.port, 2525, "{security}");
     }
+}
+
+#[test]
+fn the_relays_limits_can_be_told() {
+    let config = Setup::valid()
+        .file("[smtp]\nmax_rate = \"0.5/s\"\nmax_emails_per_connection = 1\nidle_timeout = \"5s\"\n")
+        .set("retry.limited=retry")
+        .set("breaker.failures=0")
+        .environment("MAILROOM__BREAKER__PROBE_INTERVAL", "250ms")
+        .good();
+    assert_eq!((config.smtp.max_rate, config.smtp.max_emails_per_connection), (Some(0.5), 1));
+    assert_eq!(config.smtp.idle_timeout, Duration::from_secs(5));
+    assert!(config.retry.limited_is_retried);
+    let breaker = &config.breaker;
+    assert_eq!((breaker.failures, breaker.probe_interval), (0, Duration::from_millis(250)));
 }
 
 #[test]

@@ -30,7 +30,7 @@ proptest! {
 
     #[test]
     fn what_is_read_is_within_bounds_whatever_the_text(
-        text in "[-+0-9. eE]{0,25}[a-zA-Zµ]{0,4}([0-9]{1,25}(ns|ms|s|y|MiB))?",
+        text in "[-+0-9. eE]{0,25}[a-zA-Zµ]{0,4}([0-9]{1,25}(ns|ms|s|y|MiB|/s))?",
     ) {
         for key in KEYS {
             let within = match (key.kind, key.kind.read(&Raw::untyped(text.as_str()))) {
@@ -39,7 +39,7 @@ proptest! {
                 (Kind::Size { min, max } | Kind::Whole { min, max }, Some(Value::Whole(read))) => {
                     min <= read && read <= max
                 }
-                (Kind::Real { min, max }, Some(Value::Real(read))) => min <= read && read <= max,
+                (Kind::Real { min, max } | Kind::Rate { min, max }, Some(Value::Real(read))) => min <= read && read <= max,
                 (_, Some(read)) => read == Value::Text(text.clone()),
             };
             prop_assert!(within, "{} {text:?}", key.name);
@@ -97,6 +97,19 @@ fn sizes_that_are_negative_or_overflow_are_refused() {
     }
     for (text, bytes) in [("10MiB", 10 << 20), ("10 MB", 10_000_000), ("1.5KiB", 1536), ("4096", 4096)] {
         assert_eq!(ANY_SIZE.read(&Raw::untyped(text)), Some(Value::Whole(bytes)), "{text}");
+    }
+}
+
+#[test]
+fn rates_are_plain_numbers_over_zero_a_second() {
+    let any_rate = Kind::Rate { min: 0.0001, max: 1e6 };
+    for text in
+        ["", "/s", "14", "14/m", "14 /s", "0/s", "-1/s", "+1/s", "1e3/s", "inf/s", "NaN/s", "./s", "1.2.3/s"]
+    {
+        assert_eq!(any_rate.read(&Raw::untyped(text)), None, "{text}");
+    }
+    for (text, rate) in [("14/s", 14.0), ("0.5/s", 0.5), ("1000000/s", 1e6)] {
+        assert_eq!(any_rate.read(&Raw::untyped(text)), Some(Value::Real(rate)), "{text}");
     }
 }
 
