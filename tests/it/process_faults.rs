@@ -358,15 +358,17 @@ fn some_served_before(signal: &str) {
 #[test]
 fn a_log_that_is_closed_or_not_read_holds_up_nothing() {
     std::thread::scope(|scope| {
-        let faults: [(&str, fn(&TestWorker)); 2] =
-            [("closed", TestWorker::close_log), ("stalled", TestWorker::stall_log)];
-        for (name, fault) in faults {
+        for name in ["closed", "stalled"] {
             scope.spawn(move || {
                 let queue = Queue::new(Kafka::shared(), 2);
                 let relay = RecordingSmtp::start();
                 // Much more than a pipe of 64 KiB takes.
                 let worker = TestWorker::start(&settings(&queue, &relay).set("log.level", "debug"));
-                fault(&worker);
+                if name == "closed" {
+                    worker.close_log()
+                } else {
+                    worker.stall_log()
+                }
                 queue.put(jobs(0..3_000));
                 queue.wait_until_settled();
                 let dropped = worker.metrics().sum("mailroom_log_lines_dropped_total");
