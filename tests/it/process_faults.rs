@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::process;
@@ -183,19 +183,24 @@ fn a_drain_time_that_runs_out_is_told_by_the_exit_code_and_is_no_unclean_end() {
 #[test]
 fn a_second_signal_ends_the_worker_at_once() {
     let queue = Queue::new(Kafka::shared(), 1);
-    let relay = RecordingSmtp::with(|step| match step {
-        Step::Dot(_) => Answer::Silence,
+    let reached = Arc::new(AtomicBool::new(false));
+    let dot = Arc::clone(&reached);
+    let relay = RecordingSmtp::with(move |step| match step {
+        Step::Dot(_) => {
+            dot.store(true, Ordering::Relaxed);
+            Answer::Silence
+        }
         _ => Answer::Accept,
     });
     queue.put(jobs(0..1));
-    let worker = TestWorker::start(&settings(&queue, &relay).set("worker.drain_timeout", "100s"));
-    until("the attempt", || (!relay.attempts().is_empty()).then_some(()));
+    let worker = TestWorker::start(&settings(&queue, &relay).set("worker.drain_timeout", "200s"));
+    until("the e-mail to be past the dot", || reached.load(Ordering::Relaxed).then_some(()));
     worker.signal("TERM");
     until("the stop", || worker.log().iter().any(|line| line.contains("\"stopping\"")).then_some(()));
     // Two signals within 10 ms are taken for one.
     std::thread::sleep(Duration::from_millis(50));
     worker.signal("TERM");
-    // The test gives up only after its deadline of two minutes, but the drain time alone would take most of it.
+    // It would wait for longer than the test does.
     let (code, log) = worker.wait();
     assert_eq!(code, Some(1));
     assert!(log.iter().any(|line| line.contains("second signal")), "{log:?}");
