@@ -1,12 +1,10 @@
 //! The commands as somebody at a shell has them: output, and exit codes (contract, section 7).
 
 use std::process::Output;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, process, until};
+use crate::harness::{Kafka, Queue, RecordingSmtp, Settings, TestWorker, process};
 
 #[test]
 fn the_version_is_the_crates() {
@@ -132,29 +130,6 @@ fn the_demo_accounts_for_every_job_and_ends_with_0() {
     for word in ["/metrics", "/health", "sent", "invalid_recipient"] {
         assert!(told.contains(word), "{word} is missing: {told}");
     }
-}
-
-#[test]
-fn a_second_signal_ends_a_worker_that_waits_for_the_relay() {
-    let queue = Queue::new(Kafka::shared(), 1);
-    let reached = Arc::new(AtomicBool::new(false));
-    let dot = Arc::clone(&reached);
-    let relay = RecordingSmtp::with(move |step| match step {
-        Step::Dot(_) => {
-            dot.store(true, Ordering::SeqCst);
-            Answer::Silence
-        }
-        _ => Answer::Accept,
-    });
-    let worker = TestWorker::start(&Settings::new(&queue, relay.port()).set("worker.drain_timeout", "200s"));
-    queue.put([r#"{"to": "ada@example.com", "text": "Hello"}"#]);
-    until("the e-mail to be past the dot", || reached.load(Ordering::SeqCst).then_some(()));
-    worker.signal("TERM");
-    until("the stop to be told", || worker.log().iter().any(|line| line.contains("stop")).then_some(()));
-    worker.signal("TERM");
-    let (code, log) = worker.wait();
-    assert_ne!(code, Some(0), "{log:?}");
-    assert_eq!(queue.committed(), 0, "nobody has said that the e-mail was taken");
 }
 
 /// A configuration with which nothing is wrong, and nobody behind it.

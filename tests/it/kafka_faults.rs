@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, until};
-use crate::numbered_jobs::{Account, SESSION, address, jobs, report, settings, unhurried_relay};
+use crate::numbered_jobs::{Account, SESSION, address, jobs, report, settings, skipped, unhurried_relay};
 
 /// Three brokers, for one test at a time: each leaves them well behind it.
 fn cluster() -> MutexGuard<'static, Kafka> {
@@ -100,8 +100,8 @@ fn with_all_brokers_away_what_is_in_hand_is_sent_and_committed_on_their_return()
         "all brokers away for {seconds} s: {} log lines beside those of e-mails",
         others.len()
     ));
-    // About one a second for each that has something to say: each broker's three connections at first.
-    assert!(others.len() <= seconds * 2 + 10, "{others:?}");
+    // One a second, and what is said once: the partitions, the readiness, each broker's first failure.
+    assert!(others.len() <= seconds + 20, "{others:?}");
 
     for broker in kafka.brokers() {
         broker.start_again();
@@ -142,6 +142,7 @@ fn a_broker_of_three_that_is_frozen_for_a_while_costs_no_job() {
 #[test]
 fn replicas_that_come_and_go_while_retries_wait_lose_and_repeat_nothing_and_attempts_go_on() {
     let count = 200;
+    let never_taken = |to: &str| to.ends_with("0@example.com") || to.ends_with("5@example.com");
     let queue = Queue::new(Kafka::shared(), 4);
     let asked: Mutex<BTreeMap<String, u32>> = Mutex::default();
     let relay = RecordingSmtp::with(move |step| match step {
@@ -149,7 +150,7 @@ fn replicas_that_come_and_go_while_retries_wait_lose_and_repeat_nothing_and_atte
             let mut asked = asked.lock().expect("no rule panics");
             let times = asked.entry(to.to_owned()).or_default();
             *times += 1;
-            if *times <= 2 { Answer::Reply("451 4.3.0 Later") } else { Answer::Accept }
+            if *times <= 2 || never_taken(to) { Answer::Reply("451 4.3.0 Later") } else { Answer::Accept }
         }
         Step::Dot(_) => Answer::AcceptAfter(Duration::from_millis(20)),
         Step::Connected => Answer::Accept,
@@ -169,7 +170,7 @@ fn replicas_that_come_and_go_while_retries_wait_lose_and_repeat_nothing_and_atte
         // Some retries wait here, and are given back unfinished.
         until("it to have jobs in hand, or all to be done", || {
             let waits = comes.metrics().sum("mailroom_retries_waiting") > 0.0;
-            (waits || relay.taken() >= count).then_some(())
+            (waits || queue.kafka.has_caught_up(&queue.group, &queue.topic)).then_some(())
         });
         comes.stop();
     }
@@ -178,9 +179,18 @@ fn replicas_that_come_and_go_while_retries_wait_lose_and_repeat_nothing_and_atte
     stays.stop();
     let account = Account::of(&relay, &queue);
     account.is_exact((0..count).map(address));
-    assert_eq!(account.dead(), Vec::<&str>::new(), "no attempt is counted twice");
-    let attempts: BTreeSet<usize> = (0..count).map(|n| relay.attempts_for(&address(n)).len()).collect();
-    assert_eq!(attempts, BTreeSet::from([3]), "attempts go on where they were");
+    let dead: Vec<String> = (0..count).map(address).filter(|to| never_taken(to)).collect();
+    assert_eq!(account.dead(), dead, "no attempt is counted twice");
+    let attempts = |to: &str| relay.attempts_for(to).len();
+    let of_taken: BTreeSet<usize> =
+        (0..count).map(address).filter(|to| !never_taken(to)).map(|to| attempts(&to)).collect();
+    assert_eq!(of_taken, BTreeSet::from([3]));
+    for letter in queue.dead_letters() {
+        assert_eq!(letter.value["retry_count"], 3);
+    }
+    // One that a revoke cut off while its refusal was under way is not spent: two of those would be rare.
+    let beyond: usize = dead.iter().map(|to| attempts(to) - 3).sum();
+    assert!(beyond <= 1, "attempts go on where they were");
 }
 
 #[test]
@@ -201,16 +211,24 @@ fn when_a_replica_is_killed_another_has_its_partitions_once_the_session_is_over(
     });
     victim.kill();
     let killed = Instant::now();
+    // The other goes on: committed is to be the earlier look. What is past the dot may be taken by the relay yet.
+    let committed = queue.committed();
+    let ahead = relay.taken() + 2 * 8 - committed;
     until("four partitions", || (partitions(&other) == 4).then_some(()));
     report(format_args!(
         "kill -9 of one replica of two, session of {SESSION:?}: the other has all partitions after {:?}",
         killed.elapsed()
     ));
     queue.wait_until_settled();
+    let explained = ahead - skipped(&other).min(ahead);
     other.stop();
     let account = Account::of(&relay, &queue);
     account.nobody_is_lost((0..2_000).map(address));
-    report(format_args!("kill -9 of one replica of two: {} repeats", account.repeats()));
+    report(format_args!(
+        "kill -9 of one replica of two: {} repeats, {explained} could be explained",
+        account.repeats()
+    ));
+    assert!(account.repeats() <= explained);
 }
 
 #[test]

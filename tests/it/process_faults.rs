@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::process;
@@ -183,19 +183,24 @@ fn a_drain_time_that_runs_out_is_told_by_the_exit_code_and_is_no_unclean_end() {
 #[test]
 fn a_second_signal_ends_the_worker_at_once() {
     let queue = Queue::new(Kafka::shared(), 1);
-    let relay = RecordingSmtp::with(|step| match step {
-        Step::Dot(_) => Answer::Silence,
+    let reached = Arc::new(AtomicBool::new(false));
+    let dot = Arc::clone(&reached);
+    let relay = RecordingSmtp::with(move |step| match step {
+        Step::Dot(_) => {
+            dot.store(true, Ordering::Relaxed);
+            Answer::Silence
+        }
         _ => Answer::Accept,
     });
     queue.put(jobs(0..1));
-    let worker = TestWorker::start(&settings(&queue, &relay).set("worker.drain_timeout", "100s"));
-    until("the attempt", || (!relay.attempts().is_empty()).then_some(()));
+    let worker = TestWorker::start(&settings(&queue, &relay).set("worker.drain_timeout", "200s"));
+    until("the e-mail to be past the dot", || reached.load(Ordering::Relaxed).then_some(()));
     worker.signal("TERM");
     until("the stop", || worker.log().iter().any(|line| line.contains("\"stopping\"")).then_some(()));
     // Two signals within 10 ms are taken for one.
     std::thread::sleep(Duration::from_millis(50));
     worker.signal("TERM");
-    // The test gives up only after its deadline of two minutes, but the drain time alone would take most of it.
+    // It would wait for longer than the test does.
     let (code, log) = worker.wait();
     assert_eq!(code, Some(1));
     assert!(log.iter().any(|line| line.contains("second signal")), "{log:?}");
@@ -358,15 +363,17 @@ fn some_served_before(signal: &str) {
 #[test]
 fn a_log_that_is_closed_or_not_read_holds_up_nothing() {
     std::thread::scope(|scope| {
-        let faults: [(&str, fn(&TestWorker)); 2] =
-            [("closed", TestWorker::close_log), ("stalled", TestWorker::stall_log)];
-        for (name, fault) in faults {
+        for name in ["closed", "stalled"] {
             scope.spawn(move || {
                 let queue = Queue::new(Kafka::shared(), 2);
                 let relay = RecordingSmtp::start();
                 // Much more than a pipe of 64 KiB takes.
                 let worker = TestWorker::start(&settings(&queue, &relay).set("log.level", "debug"));
-                fault(&worker);
+                if name == "closed" {
+                    worker.close_log()
+                } else {
+                    worker.stall_log()
+                }
                 queue.put(jobs(0..3_000));
                 queue.wait_until_settled();
                 let dropped = worker.metrics().sum("mailroom_log_lines_dropped_total");
@@ -384,20 +391,15 @@ fn a_worker_out_of_descriptors_keeps_its_promises_says_so_and_recovers() {
     let count = 400;
     let queue = Queue::new(Kafka::shared(), 2);
     let relay = unhurried_relay(Duration::from_millis(50));
-    let few = settings(&queue, &relay).set("mailers.size", 200).set("mailers.max", 200).launched_by(&[
-        "prlimit",
-        "--nofile=64:64",
-        "--",
-    ]);
-    let worker = TestWorker::start(&few);
+    let worker = TestWorker::start(&settings(&queue, &relay));
+    worker.wait_until_ready();
+    // Below what it has open already: nothing more can be opened, not by the mailers, Kafka's client or HTTP.
+    limit_descriptors(&worker, 10);
     queue.put(jobs(0..count));
     until("it to say so", || {
-        let says = |line: &String| line.contains("Too many open files") || line.contains("descriptors");
-        worker.log().iter().any(says).then_some(())
+        worker.log().iter().any(|line| line.contains("Too many open files")).then_some(())
     });
-    let mut raise = Command::new("prlimit");
-    raise.args(["--pid", &worker.pid().to_string(), "--nofile=4096:4096"]);
-    assert!(process::run(raise, b"").status.success(), "only root may raise a limit again");
+    limit_descriptors(&worker, 1024);
     queue.wait_until_settled();
     let account = Account::of(&relay, &queue);
     account.is_exact((0..count).map(address));
@@ -411,6 +413,14 @@ fn a_worker_out_of_descriptors_keeps_its_promises_says_so_and_recovers() {
         account.dead().iter().all(|to| *to < address(count).as_str()),
         "with descriptors again all is sent"
     );
+}
+
+/// Sets the soft limit, which anyone may raise again.
+fn limit_descriptors(worker: &TestWorker, limit: u32) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &worker.pid().to_string(), &format!("--nofile={limit}:")]);
+    let set = process::run(prlimit, b"");
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
 }
 
 /// How many attempts the relay has seen under way at the same time.

@@ -15,7 +15,6 @@ use super::{Queue, until};
 pub struct Settings {
     keys: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
-    launcher: Vec<String>,
 }
 
 impl Settings {
@@ -50,18 +49,10 @@ impl Settings {
         self
     }
 
-    /// A program that the worker is started by, such as `prlimit`, and its arguments. It has to become the worker.
-    pub fn launched_by(mut self, launcher: &[&str]) -> Settings {
-        self.launcher = launcher.iter().map(|part| (*part).to_owned()).collect();
-        self
-    }
-
     /// The binary with this configuration and no other, in a folder without a config.toml.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_mailroom")]);
-        let mut words = words.chain(arguments.iter().copied());
-        let mut command = Command::new(words.next().expect("the binary is one"));
-        command.args(words).current_dir(process::scratch("worker"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailroom"));
+        command.args(arguments).current_dir(process::scratch("worker"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MAILROOM__")) {
             command.env_remove(name);
         }
