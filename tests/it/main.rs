@@ -8,9 +8,11 @@ mod connections;
 mod dashboards;
 mod dead_letters;
 mod delivery;
+mod dlq_trouble;
 mod guide_story;
 mod harness;
 mod http;
+mod offsets;
 mod real_kafka;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;

@@ -51,9 +51,15 @@ impl Kafka {
     }
 
     pub fn start() -> Kafka {
+        Kafka::start_with(|_| String::new())
+    }
+
+    /// With further properties, which win over the usual ones; they are made of its port.
+    pub fn start_with(further: impl FnOnce(u16) -> String) -> Kafka {
         let folder = process::scratch("kafka");
         let (port, controller) = (process::free_port(), process::free_port());
-        std::fs::write(folder.join("server.properties"), properties(port, controller, &folder))
+        let usual = properties(port, controller, &folder);
+        std::fs::write(folder.join("server.properties"), format!("{usual}\n{}", further(port)))
             .expect("scratch is writable");
         let mut format = java();
         format.args(["kafka.tools.StorageTool", "format", "-t", "bWFpbHJvb20tdGVzdHMtMQ", "-c"]);
@@ -75,6 +81,19 @@ impl Kafka {
         process.signal(signal);
         process.wait();
         *process = broker(&self.folder, self.port);
+    }
+
+    /// Where its properties are: read at each start.
+    pub fn properties_file(&self) -> PathBuf {
+        self.folder.join("server.properties")
+    }
+
+    /// Runs one of Kafka's own tools to its end.
+    pub fn tool(&self, class: &str, arguments: &[&str]) {
+        let mut command = java();
+        command.args([class, "--bootstrap-server", &self.address()]).args(arguments);
+        let output = process::run(command, b"");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32) {
