@@ -22,10 +22,10 @@ impl SecuredKafka {
     pub fn settings(&self, queue: &Queue<'_>, relay_port: u16, password: &str) -> Settings {
         Settings::new(queue, relay_port)
             .set("kafka.brokers", format!("127.0.0.1:{}", self.port))
-            .set("kafka.properties__security.protocol", "SASL_PLAINTEXT")
-            .set("kafka.properties__sasl.mechanism", "PLAIN")
-            .set("kafka.properties__sasl.username", USER)
-            .set("kafka.properties__sasl.password", password)
+            .set("kafka.properties.security.protocol", "SASL_PLAINTEXT")
+            .set("kafka.properties.sasl.mechanism", "PLAIN")
+            .set("kafka.properties.sasl.username", USER)
+            .set("kafka.properties.sasl.password", password)
     }
 
     /// Gives the user the right to `operations` on a resource (`--topic`, `--group`).

@@ -42,7 +42,12 @@ impl Settings {
             command.env_remove(name);
         }
         for (key, value) in &self.0 {
-            command.env(format!("MAILROOM__{}", key.to_uppercase().replace('.', "__")), value);
+            // librdkafka's own names stay as they are.
+            let name = match key.strip_prefix("kafka.properties.") {
+                Some(property) => format!("KAFKA__PROPERTIES__{property}"),
+                None => key.to_uppercase().replace('.', "__"),
+            };
+            command.env(format!("MAILROOM__{name}"), value);
         }
         command
     }
