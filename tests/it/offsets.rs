@@ -106,3 +106,15 @@ fn a_commit_whose_metadata_is_too_large_is_refused_as_that() {
     }
     log.leave(vec![]);
 }
+
+#[test]
+fn a_record_larger_than_what_is_fetched_at_once_is_sent_all_the_same() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    let large = serde_json::json!({"to": "large@example.com", "text": "x".repeat(900_000)}).to_string();
+    queue.put(jobs(0, 3).chain([large]).chain(jobs(3, 6)));
+    let worker = TestWorker::start(&Settings::new(&queue, relay.port()));
+    queue.wait_until_settled();
+    assert_eq!(relay.copies().len(), 7);
+    worker.stop();
+}
