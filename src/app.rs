@@ -87,10 +87,8 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
     let (events, offset_events) = async_channel::unbounded();
     let offset_log = Arc::new(LateOffsetLog::new(events.clone()));
     let settings = settings(&config);
-    let breaker = Breaker {
-        failures: config.breaker.failures,
-        probe_interval: config.breaker.probe_interval,
-    };
+    let breaker =
+        Breaker { failures: config.breaker.failures, probe_interval: config.breaker.probe_interval };
     let world = World {
         office: TicketOffice::new(
             Arc::clone(&credits),

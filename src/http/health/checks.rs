@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::pace::Circuit;
 use mailroom_actors::messages::{
     ActorState, ActorStatus, DeadLettersStatus, IntakeStatus, KafkaStatus, MailerState, PoolStatus,
     RelayStatus, Status,
 };
-use mailroom_actors::domain::failure::Cause;
-use mailroom_actors::domain::pace::Circuit;
 
 use super::{ACTOR_SILENCE, DEAD_LETTERS_FAILING, KAFKA_QUIET, KAFKA_SILENCE};
 use super::{ActorCheck, CheckStatus, Entry, PartCheck};
@@ -185,7 +185,10 @@ fn relay(relay: &RelayStatus) -> PartCheck {
              smtp.username; what it says is in the output"
         }
     };
-    warn(format!("{circuit}the last {failures} failed at the relay{}; {last}", because(&relay.last_error)), action)
+    warn(
+        format!("{circuit}the last {failures} failed at the relay{}; {last}", because(&relay.last_error)),
+        action,
+    )
 }
 
 fn dead_letters(letters: &DeadLettersStatus) -> PartCheck {

@@ -1,5 +1,6 @@
 //! A real Apache Kafka: one node in KRaft mode, or three, with their own ports and data.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use super::kafka_cluster::Broker;
+use super::kafka_cluster::{self, Broker};
+use super::process;
 use super::until;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,6 +53,11 @@ impl Kafka {
         Kafka::of(Broker::start(1))
     }
 
+    /// One broker with further properties, which win over the usual ones; they are made of its port.
+    pub fn start_with(further: impl FnOnce(u16) -> String) -> Kafka {
+        Kafka::of(vec![Broker::start_with(further)])
+    }
+
     /// Three brokers; every topic is on all of them, and takes records while two are there.
     pub fn cluster() -> Kafka {
         Kafka::of(Broker::start(3))
@@ -83,6 +90,19 @@ impl Kafka {
             let in_sync = partitions.iter().all(|of| of.isr().len() == self.brokers.len());
             (in_sync && !partitions.is_empty()).then_some(())
         });
+    }
+
+    /// Where its properties are: read at each start.
+    pub fn properties_file(&self) -> PathBuf {
+        self.brokers[0].properties_file()
+    }
+
+    /// Runs one of Kafka's own tools to its end.
+    pub fn tool(&self, class: &str, arguments: &[&str]) {
+        let mut command = kafka_cluster::java();
+        command.args([class, "--bootstrap-server", &self.address()]).args(arguments);
+        let output = process::run(command, b"");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32) {

@@ -19,17 +19,26 @@ impl Broker {
     /// So many brokers, one or three, all of them listening.
     pub fn start(count: usize) -> Vec<Broker> {
         let controllers: Vec<u16> = (0..count).map(|_| process::free_port()).collect();
-        let brokers: Vec<Broker> = (0..count).map(|number| Broker::new(number, &controllers)).collect();
+        let brokers: Vec<Broker> =
+            (0..count).map(|number| Broker::new(number, &controllers, |_| String::new())).collect();
         for broker in &brokers {
             broker.wait_until_listening();
         }
         brokers
     }
 
-    fn new(number: usize, controllers: &[u16]) -> Broker {
+    /// One broker with further properties, made of its port; listening.
+    pub fn start_with(further: impl FnOnce(u16) -> String) -> Broker {
+        let broker = Broker::new(0, &[process::free_port()], further);
+        broker.wait_until_listening();
+        broker
+    }
+
+    fn new(number: usize, controllers: &[u16], further: impl FnOnce(u16) -> String) -> Broker {
         let folder = process::scratch("kafka");
         let port = process::free_port();
-        std::fs::write(folder.join("server.properties"), properties(number, port, controllers, &folder))
+        let usual = properties(number, port, controllers, &folder);
+        std::fs::write(folder.join("server.properties"), format!("{usual}\n{}", further(port)))
             .expect("scratch is writable");
         let java = if controllers.len() == 1 { java } else { small_java };
         let mut format = java();
@@ -39,6 +48,11 @@ impl Broker {
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
         let process = Mutex::new(launch(java(), &folder));
         Broker { port, folder, java, process }
+    }
+
+    /// Where its properties are: read at each start.
+    pub fn properties_file(&self) -> PathBuf {
+        self.folder.join("server.properties")
     }
 
     pub fn address(&self) -> String {
@@ -83,7 +97,7 @@ fn launch(mut java: Command, folder: &Path) -> Process {
     Process::start("Kafka", java)
 }
 
-fn java() -> Command {
+pub(super) fn java() -> Command {
     java_with("-Xmx512m")
 }
 

@@ -1,0 +1,120 @@
+//! Offsets that are not what they were: records deleted, topics made anew, metadata that is too large.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailroom_actors::credits::Credits;
+use mailroom_actors::ports::{CommitOffset, OffsetLog, OffsetLogEvent};
+use rdkafka::admin::AdminOptions;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::dlq_trouble::{admin, create_topic, delete_topic};
+use crate::harness::{Kafka, Queue, RecordingSmtp, Settings, TestWorker, until};
+
+fn jobs(from: usize, to: usize) -> impl Iterator<Item = String> {
+    (from..to).map(|n| serde_json::json!({"to": format!("user-{n}@example.com"), "otp": "1"}).to_string())
+}
+
+#[test]
+fn a_topic_that_is_made_anew_while_the_worker_runs_is_read_from_its_beginning() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    queue.put(jobs(0, 20));
+    let worker = TestWorker::start(&Settings::new(&queue, relay.port()));
+    until("the first jobs", || (relay.taken() == 20).then_some(()));
+    delete_topic(queue.kafka, &queue.topic);
+    create_topic(queue.kafka, &queue.topic, &[]);
+    queue.put(jobs(20, 25));
+    until("the jobs of the new topic", || (relay.copies().len() == 25).then_some(()));
+    queue.wait_until_settled();
+    worker.stop();
+}
+
+#[test]
+fn a_topic_that_is_made_anew_while_the_worker_is_stopped_is_read_from_its_beginning() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    queue.put(jobs(0, 20));
+    let settings = Settings::new(&queue, relay.port());
+    let worker = TestWorker::start(&settings);
+    queue.wait_until_settled();
+    worker.stop();
+    delete_topic(queue.kafka, &queue.topic);
+    create_topic(queue.kafka, &queue.topic, &[]);
+    queue.put(jobs(20, 50));
+    let worker = TestWorker::start(&settings);
+    until("the jobs of the new topic", || (relay.copies().len() == 50).then_some(()));
+    queue.wait_until_settled();
+    worker.stop();
+}
+
+#[test]
+fn records_that_were_deleted_unread_are_said_aloud_and_the_rest_is_sent() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    queue.put(jobs(0, 10));
+    let settings = Settings::new(&queue, relay.port());
+    let worker = TestWorker::start(&settings);
+    queue.wait_until_settled();
+    worker.stop();
+    queue.put(jobs(10, 30));
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(&queue.topic, 0, Offset::Offset(20)).expect("an offset");
+    let deleting = admin(queue.kafka);
+    futures::executor::block_on(deleting.delete_records(&before, &AdminOptions::new()))
+        .expect("Kafka answers");
+    let worker = TestWorker::start(&settings);
+    until("what is left", || (relay.copies().len() == 20).then_some(()));
+    queue.wait_until_settled();
+    let log = worker.stop();
+    let said = log.iter().find(|line| line.contains("offset out of range"));
+    let line: serde_json::Value = serde_json::from_str(said.expect("it is said")).expect("JSON");
+    assert_eq!((&line["level"], &line["due"]), (&"ERROR".into(), &10.into()), "{line}");
+    assert!(relay.copies().values().all(|copies| *copies == 1));
+}
+
+#[test]
+fn a_commit_whose_metadata_is_too_large_is_refused_as_that() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let config = mailroom::config::Kafka {
+        brokers: queue.kafka.address(),
+        group: queue.group.clone(),
+        topic: queue.topic.clone(),
+        dlq_topic: queue.dlq_topic.clone(),
+        create_topics: false,
+        dlq_retention: Duration::from_secs(86_400),
+        commit_interval: Duration::from_millis(200),
+        properties: BTreeMap::new(),
+    };
+    queue.put(jobs(0, 1));
+    let (sender, events) = async_channel::unbounded();
+    let credits = Arc::new(Credits::new(10, 10));
+    let log = mailroom::kafka::start(&config, Duration::from_secs(20), credits, sender).expect("it starts");
+    let next = |wanted: fn(OffsetLogEvent) -> Option<Result<(), bool>>| {
+        until("the event", || events.try_recv().ok().and_then(wanted))
+    };
+    let assigned = |event| matches!(event, OffsetLogEvent::Assigned(_)).then_some(Ok(()));
+    let answered = |event| match event {
+        OffsetLogEvent::Committed(answer) => Some(answer.map_err(|refusal| refusal.metadata_too_large)),
+        _ => None,
+    };
+    next(assigned).expect("it is assigned");
+    for (bytes, expected) in [(4097, Err(true)), (4096, Ok(()))] {
+        log.commit(vec![CommitOffset { partition: 0, offset: 1, metadata: "m".repeat(bytes) }]);
+        assert_eq!(next(answered), expected, "{bytes}");
+    }
+    log.leave(vec![]);
+}
+
+#[test]
+fn a_record_larger_than_what_is_fetched_at_once_is_sent_all_the_same() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    let large = serde_json::json!({"to": "large@example.com", "text": "x".repeat(900_000)}).to_string();
+    queue.put(jobs(0, 3).chain([large]).chain(jobs(3, 6)));
+    let worker = TestWorker::start(&Settings::new(&queue, relay.port()));
+    queue.wait_until_settled();
+    assert_eq!(relay.copies().len(), 7);
+    worker.stop();
+}
