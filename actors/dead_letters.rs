@@ -1,5 +1,6 @@
 //! Publishes what is given up, for as long as it takes, and settles it once the brokers have acknowledged.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +35,29 @@ pub struct DeadLetters {
     parts: DeadLettersParts,
     guard: DeathGuard,
     under_way: usize,
+    refusals: Rc<RefCell<Refusals>>,
+}
+
+/// Of thousands of letters that are refused, a line a second.
+#[derive(Debug, Default)]
+struct Refusals {
+    said_at: Option<Instant>,
+    /// Since then.
+    unsaid: u64,
+}
+
+impl Refusals {
+    const BETWEEN_LINES: Duration = Duration::from_secs(1);
+
+    /// Counts one more. How many were not said, when this one may be.
+    fn add(&mut self, now: Instant) -> Option<u64> {
+        if self.said_at.is_some_and(|at| now.duration_since(at) < Self::BETWEEN_LINES) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said_at = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 /// The wait after the first refused publish; each further one doubles it, up to [`LONGEST_WAIT`].
@@ -43,7 +67,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 impl DeadLetters {
     pub fn new(parts: DeadLettersParts, guard: DeathGuard) -> DeadLetters {
         parts.vitals.letters_under_way(0);
-        DeadLetters { parts, guard, under_way: 0 }
+        DeadLetters { parts, guard, under_way: 0, refusals: Rc::default() }
     }
 
     fn settle(&self, ticket: Ticket, failure: &Failure) {
@@ -102,10 +126,10 @@ impl Handler<Publish> for DeadLetters {
             served: ticket.history.served,
             failed_at: self.parts.clock.now(),
         });
-        let parts = self.parts.clone();
+        let (parts, refusals) = (self.parts.clone(), Rc::clone(&self.refusals));
         let publisher = ctx.address();
         actix_rt::spawn(async move {
-            publish(&letter, &ticket, &parts).await;
+            publish(&letter, &ticket, &parts, &refusals).await;
             ticket.verdict = Some(Verdict::Acknowledged(failure));
             publisher.do_send(Published(ticket));
         });
@@ -113,7 +137,12 @@ impl Handler<Publish> for DeadLetters {
 }
 
 /// Returns once the brokers have acknowledged the letter, or the job is not ours any more.
-async fn publish(letter: &Arc<DeadLetter>, ticket: &Ticket, parts: &DeadLettersParts) {
+async fn publish(
+    letter: &Arc<DeadLetter>,
+    ticket: &Ticket,
+    parts: &DeadLettersParts,
+    refusals: &RefCell<Refusals>,
+) {
     let mut wait = SHORTEST_WAIT;
     while ticket.is_current() {
         let began = Instant::now();
@@ -130,13 +159,17 @@ async fn publish(letter: &Arc<DeadLetter>, ticket: &Ticket, parts: &DeadLettersP
             Err(_) => "publishing panicked".into(),
         };
         parts.metrics.send(Event::PublishFailed);
-        tracing::warn!(
-            partition = letter.record.partition,
-            offset = letter.record.offset,
-            error = %error,
-            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "dead letter not published, trying again"
-        );
+        let unsaid = refusals.borrow_mut().add(Instant::now());
+        if let Some(unsaid) = unsaid {
+            tracing::warn!(
+                partition = letter.record.partition,
+                offset = letter.record.offset,
+                error = %error,
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                more_refused = unsaid,
+                "dead letter not published, trying again"
+            );
+        }
         parts.vitals.letter_refused(error, began);
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -161,5 +194,21 @@ impl Handler<AreYouAlive> for DeadLetters {
 
     fn handle(&mut self, _: AreYouAlive, _: &mut Context<Self>) {
         self.guard.alive();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_refusals_one_a_second_is_said_with_the_number_of_the_others() {
+        let mut refusals = Refusals::default();
+        let now = Instant::now();
+        assert_eq!(refusals.add(now), Some(0));
+        let soon = now + Duration::from_millis(999);
+        assert!((0..10_000).all(|_| refusals.add(soon).is_none()));
+        assert_eq!(refusals.add(now + Duration::from_secs(1)), Some(10_000));
+        assert_eq!(refusals.add(now + Duration::from_secs(2)), Some(0));
     }
 }

@@ -311,7 +311,10 @@ enum Original<'a> {
     Text(Box<RawValue>),
     Base64(String),
     /// It does not fit: its length in bytes and its SHA-256 in hexadecimal digits.
-    Omitted { bytes: usize, sha256: String },
+    Omitted {
+        bytes: usize,
+        sha256: String,
+    },
 }
 
 impl<'a> Original<'a> {

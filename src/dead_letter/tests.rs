@@ -271,3 +271,105 @@ proptest! {
         }
     }
 }
+
+fn own(name: &str, length: usize) -> (String, Option<Bytes>) {
+    (name.to_owned(), Some(Bytes::from(vec![b'h'; length])))
+}
+
+/// A letter with something of everything.
+fn large(value: &[u8], headers: &[usize], attempts: usize, error: &str) -> DeadLetter {
+    let mut record = record(Some(value));
+    record.headers = headers.iter().enumerate().map(|(n, length)| own(&format!("h{n}"), *length)).collect();
+    record.headers.insert(0, ("traceparent".into(), Some("00-4bf9-00f0-01".into())));
+    let mut letter = letter(record, Failure::before_attempt(Stage::Handler, Cause::Unknown, error));
+    letter.attempts = (1..=attempts)
+        .map(|number| Attempt {
+            number: u32::try_from(number).unwrap(),
+            at: letter.failed_at,
+            stage: Stage::Rcpt,
+            error: error.into(),
+            took_ms: 1,
+        })
+        .collect();
+    letter
+}
+
+fn job(text: usize) -> Vec<u8> {
+    json!({"to": "ada@example.com", "text": "x".repeat(text)}).to_string().into_bytes()
+}
+
+#[test]
+fn headers_and_history_go_before_the_job_and_the_stub_comes_last() {
+    let letter = large(&job(3000), &[100, 2000, 50], 5, &"e".repeat(1500));
+    let names = |encoded: &EncodedLetter| -> Vec<String> {
+        let names = encoded.headers.iter().map(|(name, _)| name.clone());
+        names.filter(|name| !name.starts_with("kafka_dlt-")).collect()
+    };
+    let whole = encode(&letter, &settings(), usize::MAX);
+    let at = |limit: usize| {
+        let encoded = encode(&letter, &settings(), limit);
+        assert!(encoded.size() <= limit, "{} is over {limit}", encoded.size());
+        let value: Json = serde_json::from_slice(&encoded.value).unwrap();
+        (names(&encoded), value["attempts"].as_array().unwrap().len(), value["original_message"].clone())
+    };
+    let kept: Json = serde_json::from_slice(&job(3000)).unwrap();
+    assert_eq!(at(whole.size()), (names(&whole), 5, kept.clone()));
+    assert_eq!(at(whole.size() - 1).0, ["traceparent", "h0", "h2"], "the largest header goes first");
+    assert_eq!(at(whole.size() - 2003), (vec!["traceparent".into(), "h2".into()], 5, kept.clone()));
+    assert_eq!(at(whole.lean_size), (vec!["traceparent".into()], 1, kept));
+    let (headers, attempts, original) = at(whole.lean_size - 1);
+    assert_eq!((headers, attempts), (vec!["traceparent".into()], 1));
+    use sha2::{Digest, Sha256};
+    let sha256 = format!("{:x}", Sha256::digest(job(3000)));
+    assert_eq!(original, json!({"omitted": true, "bytes": job(3000).len(), "sha256": sha256}));
+}
+
+#[test]
+fn the_smallest_letter_still_says_where_the_job_lies() {
+    let mut letter = large(&job(100_000), &[5000; 9], 3, "550 5.1.1 No such user");
+    let mut record = (*letter.record).clone();
+    record.key = Some(Bytes::from(vec![b'k'; 50_000]));
+    letter.record = Arc::new(record);
+    let encoded = encode(&letter, &settings(), 0);
+    assert!(encoded.size() < 1200, "{}", encoded.size());
+    assert_eq!(encoded.key, None);
+    let value: Json = serde_json::from_slice(&encoded.value).unwrap();
+    assert_eq!(value["source"]["offset"], 42);
+    assert_eq!(value["original_message"]["omitted"], true);
+}
+
+proptest! {
+    #[test]
+    fn a_letter_is_within_its_limit_whenever_its_stub_is_and_whole_whenever_it_fits(
+        text in 0..4000_usize,
+        headers in prop::collection::vec(0..1500_usize, 0..6),
+        attempts in 0..6_usize,
+        error in 0..2000_usize,
+        part in 0.0..1.2_f64,
+    ) {
+        let letter = large(&job(text), &headers, attempts, &"e".repeat(error));
+        let whole = encode(&letter, &settings(), usize::MAX);
+        let smallest = encode(&letter, &settings(), 0);
+        let limit = (whole.size() as f64 * part) as usize;
+        let encoded = encode(&letter, &settings(), limit);
+        prop_assert_eq!(&encoded, &encode(&letter, &settings(), limit));
+        prop_assert_eq!(encoded.lean_size, whole.lean_size);
+        if whole.size() <= limit {
+            prop_assert_eq!(&encoded, &whole);
+        }
+        prop_assert!(encoded.size() <= limit.max(smallest.size()));
+        let value: Json = serde_json::from_slice(&encoded.value).unwrap();
+        let full: Json = serde_json::from_slice(&whole.value).unwrap();
+        // Nothing is taken from the job while anything else could go.
+        if whole.lean_size <= limit {
+            prop_assert_eq!(&value["original_message"], &full["original_message"]);
+            prop_assert_eq!(&encoded.key, &whole.key);
+            prop_assert_eq!(&value["recipients"], &full["recipients"]);
+        }
+        for name in ["retry_count", "failed_at", "worker_id", "cause", "stage", "source", "idempotency_key", "message_id"] {
+            prop_assert_eq!(&value[name], &full[name], "{}", name);
+        }
+        prop_assert_eq!(value.as_object().unwrap().len(), full.as_object().unwrap().len());
+        prop_assert_eq!(encoded.headers.iter().filter(|(name, _)| name.starts_with("kafka_dlt-")).count(), 7);
+    }
+}

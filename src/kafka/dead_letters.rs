@@ -23,12 +23,19 @@ use crate::config;
 
 /// Above this a letter is encoded and copied on the blocking pool, not on the actors' thread.
 const INLINE_BYTES: usize = 64 * 1024;
-/// A letter that the broker finds too large is offered again in three quarters of its size, and so on.
-const SMALLEST_LIMIT: usize = 1024;
+/// A letter is not made smaller than this.
+const SMALLEST_LIMIT: usize = 512;
+/// Room for the smaller ones of the job's headers, before it is offered without any.
+const SMALL_HEADERS: usize = 1024;
+const BETWEEN_LINES: Duration = Duration::from_secs(1);
 const FIRST_REBUILD_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_REBUILD_WAIT: Duration = Duration::from_secs(30);
 
-/// The dead letter topic. One idempotent producer, replaced by a new one, not too often, when it can't go on.
+/// The dead letter topic. One idempotent producer, replaced by a new one, not too often, when it can't go on;
+/// and a second one for letters that were found too large.
+///
+/// A broker measures a whole batch: in one with others a letter is refused though it is small. So what was
+/// refused is offered again alone, by a producer that makes no batches, before anything is taken from it.
 #[derive(Clone)]
 pub struct KafkaDeadLetters {
     shared: Arc<Shared>,
@@ -37,12 +44,20 @@ pub struct KafkaDeadLetters {
 struct Shared {
     topic: String,
     encoder: Encoder,
+    batching: Slot,
+    /// Made when it is needed first.
+    alone: Slot,
+    shortened_at: Mutex<Option<Instant>>,
+}
+
+/// A producer's place.
+struct Slot {
     properties: ClientConfig,
     current: Mutex<Current>,
 }
 
 struct Current {
-    producer: Arc<Disposable>,
+    producer: Option<Arc<Disposable>>,
     /// It can't go on: fatal, or librdkafka refuses the topic from what it remembers.
     broken: bool,
     rebuilt_at: Option<Instant>,
@@ -56,14 +71,17 @@ impl KafkaDeadLetters {
     /// `Misconfigured`, when librdkafka does not take the properties.
     pub fn new(config: &config::Kafka, encoder: Encoder) -> Result<KafkaDeadLetters, StartProblem> {
         let properties = properties::producer(config);
-        let producer = build(&properties).map_err(|e| StartProblem::from_creation(&e))?;
-        let current = Current { producer, broken: false, rebuilt_at: None, wait: FIRST_REBUILD_WAIT };
+        let mut one_by_one = properties.clone();
+        one_by_one.set("batch.num.messages", "1");
+        let batching = Slot::new(properties);
+        batching.producer().map_err(|e| StartProblem::from_creation(&e))?;
         Ok(KafkaDeadLetters {
             shared: Arc::new(Shared {
                 topic: config.dlq_topic.clone(),
                 encoder,
-                properties,
-                current: Mutex::new(current),
+                batching,
+                alone: Slot::new(one_by_one),
+                shortened_at: Mutex::default(),
             }),
         })
     }
@@ -74,60 +92,95 @@ impl DeadLetterLog for KafkaDeadLetters {
     fn publish(&self, letter: Arc<DeadLetter>) -> LocalBoxFuture<'static, Result<(), String>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
+            match shared.offer(&letter, usize::MAX, |shared| &shared.batching).await {
+                Ok(()) => return Ok(()),
+                Err(Refused::TooLarge { .. }) => {}
+                Err(Refused::Failed(why)) => return Err(why),
+            }
             let mut limit = usize::MAX;
             let mut last_size = usize::MAX;
             loop {
-                let (producer, enqueued) = shared.enqueue(&letter, limit).await?;
-                let (size, delivery) = enqueued;
-                let error = match delivery {
-                    Ok(delivery) => match delivery.await {
-                        Ok(Ok(_)) => {
-                            shared.worked();
-                            return Ok(());
+                match shared.offer(&letter, limit, |shared| &shared.alone).await {
+                    Ok(()) => return Ok(()),
+                    Err(Refused::TooLarge { size, lean_size, why }) => {
+                        // No smaller than before: it can't be shortened any further.
+                        if size >= std::mem::replace(&mut last_size, size) || limit <= SMALLEST_LIMIT {
+                            return Err(why);
                         }
-                        Ok(Err((error, _))) => error,
-                        Err(_) => KafkaError::Canceled,
-                    },
-                    Err(error) => error,
-                };
-                // No smaller than before: the encoder can't shorten it any further.
-                let is_shorter = size < std::mem::replace(&mut last_size, size);
-                if is_too_large(&error) && limit > SMALLEST_LIMIT && is_shorter {
-                    limit = (size.min(limit) / 4 * 3).max(SMALLEST_LIMIT);
-                    tracing::warn!(
-                        size,
-                        limit,
-                        "the broker takes no dead letter this large: it is shortened"
-                    );
-                    continue;
+                        limit = next_limit(size, lean_size);
+                        shared.say_shortened(size, limit);
+                    }
+                    Err(Refused::Failed(why)) => return Err(why),
                 }
-                return Err(shared.failed(&producer, &error));
             }
         })
     }
 }
 
-type Enqueued = (usize, Result<DeliveryFuture, KafkaError>);
+/// Three quarters of what was refused, and so on; but first all that can go without a loss of the job itself.
+pub(super) fn next_limit(refused: usize, lean_size: usize) -> usize {
+    let smaller = refused / 4 * 3;
+    let lean = [lean_size + SMALL_HEADERS, lean_size].into_iter().find(|&lean| lean < refused);
+    smaller.max(lean.unwrap_or(0)).max(SMALLEST_LIMIT)
+}
+
+/// A letter that was not taken.
+enum Refused {
+    TooLarge { size: usize, lean_size: usize, why: String },
+    Failed(String),
+}
+
+struct Enqueued {
+    size: usize,
+    lean_size: usize,
+    delivery: Result<DeliveryFuture, KafkaError>,
+}
 
 impl Shared {
+    /// Offers the letter once, in at most `limit` bytes.
+    async fn offer(
+        self: &Arc<Self>,
+        letter: &Arc<DeadLetter>,
+        limit: usize,
+        slot: fn(&Shared) -> &Slot,
+    ) -> Result<(), Refused> {
+        let slot = slot(self);
+        let producer = slot.producer().map_err(|error| Refused::Failed(error.to_string()))?;
+        let enqueued = self.enqueue(letter, limit, &producer).await.map_err(Refused::Failed)?;
+        let error = match enqueued.delivery {
+            Ok(delivery) => match delivery.await {
+                Ok(Ok(_)) => {
+                    slot.worked(&producer);
+                    return Ok(());
+                }
+                Ok(Err((error, _))) => error,
+                Err(_) => KafkaError::Canceled,
+            },
+            Err(error) => error,
+        };
+        let why = format!("{}: {}", self.topic, slot.failed(&producer, &error));
+        if is_too_large(&error) {
+            return Err(Refused::TooLarge { size: enqueued.size, lean_size: enqueued.lean_size, why });
+        }
+        Err(Refused::Failed(why))
+    }
+
     /// Encodes the letter in at most `limit` bytes and gives it to the producer.
     async fn enqueue(
         self: &Arc<Self>,
         letter: &Arc<DeadLetter>,
         limit: usize,
-    ) -> Result<(Arc<Disposable>, Enqueued), String> {
-        let producer = self.producer()?;
-        let (shared, letter_kept, used) = (Arc::clone(self), Arc::clone(letter), Arc::clone(&producer));
+        producer: &Arc<Disposable>,
+    ) -> Result<Enqueued, String> {
+        let (shared, letter_kept, used) = (Arc::clone(self), Arc::clone(letter), Arc::clone(producer));
         let work = move || shared.encode_and_produce(&letter_kept, limit, &used);
-        let enqueued = if letter.record.size() <= INLINE_BYTES {
-            work()
-        } else {
-            match tokio::task::spawn_blocking(work).await {
-                Ok(enqueued) => enqueued,
-                Err(error) => Err(format!("the dead letter could not be encoded: {error}")),
-            }
-        };
-        Ok((producer, enqueued?))
+        if letter.record.size() <= INLINE_BYTES {
+            return work();
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(enqueued) => enqueued,
+            Err(error) => Err(format!("the dead letter could not be encoded: {error}")),
+        }
     }
 
     fn encode_and_produce(
@@ -139,29 +192,55 @@ impl Shared {
         // What the panic says may hold a part of the job.
         let encoded = catch_unwind(AssertUnwindSafe(|| (self.encoder)(letter, limit)))
             .map_err(|_| "encoding the dead letter panicked".to_owned())?;
-        Ok((encoded.size(), produce(producer.get(), &self.topic, &encoded)))
+        let (size, lean_size) = (encoded.size(), encoded.lean_size);
+        Ok(Enqueued { size, lean_size, delivery: produce(producer.get(), &self.topic, &encoded) })
+    }
+
+    /// Of many at most one line a second.
+    fn say_shortened(&self, size: usize, limit: usize) {
+        let mut last = self.shortened_at.lock();
+        if last.is_none_or(|at| at.elapsed() >= BETWEEN_LINES) {
+            *last = Some(Instant::now());
+            tracing::warn!(size, limit, "the broker takes no dead letter this large: it is shortened");
+        }
+    }
+}
+
+impl Slot {
+    fn new(properties: ClientConfig) -> Slot {
+        let current = Current { producer: None, broken: false, rebuilt_at: None, wait: FIRST_REBUILD_WAIT };
+        Slot { properties, current: Mutex::new(current) }
     }
 
     /// The producer to use now; a broken one is replaced once its wait is over.
-    fn producer(&self) -> Result<Arc<Disposable>, String> {
+    fn producer(&self) -> Result<Arc<Disposable>, KafkaError> {
         let mut current = self.current.lock();
         let due = current.rebuilt_at.is_none_or(|at| at.elapsed() >= current.wait);
-        if current.broken && due {
+        if let Some(producer) = &current.producer
+            && !(current.broken && due)
+        {
+            return Ok(Arc::clone(producer));
+        }
+        if current.broken {
             if current.rebuilt_at.is_some() {
                 current.wait = (current.wait * 2).min(LONGEST_REBUILD_WAIT);
             }
             current.rebuilt_at = Some(Instant::now());
-            current.producer = build(&self.properties).map_err(|e| e.to_string())?;
-            current.broken = false;
-            tracing::info!(topic = self.topic, "the dead letter producer is made anew");
+            tracing::info!("the dead letter producer is made anew");
         }
-        Ok(Arc::clone(&current.producer))
+        let producer =
+            Arc::new(Disposable(Some(self.properties.create_with_context(ClientLog::new("dead letters"))?)));
+        current.producer = Some(Arc::clone(&producer));
+        current.broken = false;
+        Ok(producer)
     }
 
-    fn worked(&self) {
+    fn worked(&self, producer: &Arc<Disposable>) {
         let mut current = self.current.lock();
-        current.wait = FIRST_REBUILD_WAIT;
-        current.broken = false;
+        if current.is(producer) {
+            current.wait = FIRST_REBUILD_WAIT;
+            current.broken = false;
+        }
     }
 
     /// Why, in words; and the producer is done for where it can't go on.
@@ -169,12 +248,17 @@ impl Shared {
         let fatal = producer.get().client().fatal_error();
         if fatal.is_some() || is_remembered(error) {
             let mut current = self.current.lock();
-            if Arc::ptr_eq(&current.producer, producer) {
+            if current.is(producer) {
                 current.broken = true;
             }
         }
-        let why = fatal.map_or_else(|| error.to_string(), |(_, text)| text);
-        format!("{}: {why}", self.topic)
+        fatal.map_or_else(|| error.to_string(), |(_, text)| text)
+    }
+}
+
+impl Current {
+    fn is(&self, producer: &Arc<Disposable>) -> bool {
+        self.producer.as_ref().is_some_and(|current| Arc::ptr_eq(current, producer))
     }
 }
 
@@ -200,7 +284,11 @@ fn produce(
 fn is_too_large(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::MessageBatchTooLarge
+        )
     )
 }
 
@@ -217,11 +305,6 @@ fn is_remembered(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::Fatal
         )
     )
-}
-
-fn build(properties: &ClientConfig) -> Result<Arc<Disposable>, KafkaError> {
-    let producer = properties.create_with_context(ClientLog::new("dead letters"))?;
-    Ok(Arc::new(Disposable(Some(producer))))
 }
 
 /// A producer whose end, which may block for half a second and more, happens on a thread of its own.

@@ -43,6 +43,7 @@ fn plain() -> Encoder {
             value: value[..value.len().min(limit)].to_vec(),
             headers: vec![("a".into(), Some(b"1".to_vec())), ("a".into(), None)],
             timestamp_ms: 1_700_000_000_000,
+            lean_size: 0,
         }
     })
 }
@@ -142,7 +143,7 @@ async fn a_letter_that_is_too_large_for_the_broker_is_shortened() {
     let (cluster, config) = cluster(1);
     let letters = KafkaDeadLetters::new(&config, plain()).unwrap();
     cluster
-        .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2]);
+        .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 3]);
     letters.publish(letter(&[b'x'; 100_000])).await.unwrap();
     let length = read_letters(&config, 1)[0].value.len();
     assert!((50_000..60_000).contains(&length), "two steps of a quarter each: {length}");
@@ -177,5 +178,49 @@ async fn a_topic_that_is_missing_is_an_error_until_it_is_there() {
     // The caller tries for ever; the producer learns of the topic by itself, or is made anew.
     while letters.publish(letter(b"late")).await.is_err() {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_is_refused_once_is_offered_whole_again_since_the_batch_may_have_been_too_large() {
+    let (cluster, config) = cluster(1);
+    let letters = KafkaDeadLetters::new(&config, plain()).unwrap();
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    letters.publish(letter(&[b'x'; 100_000])).await.unwrap();
+    assert_eq!(read_letters(&config, 1)[0].value.len(), 100_000);
+}
+
+#[tokio::test]
+async fn a_producer_that_can_never_go_on_is_made_anew() {
+    let (cluster, config) = cluster(1);
+    let letters = KafkaDeadLetters::new(&config, plain()).unwrap();
+    letters.publish(letter(b"before")).await.unwrap();
+    cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER],
+    );
+    letters.publish(letter(b"fatal")).await.unwrap_err();
+    // The caller tries for ever.
+    while letters.publish(letter(b"after")).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let values: Vec<_> = read_letters(&config, 2).into_iter().map(|l| l.value).collect();
+    assert_eq!(values, [b"before".to_vec(), b"after".to_vec()]);
+}
+
+#[test]
+fn the_limits_tried_go_down_in_quarters_but_stop_before_the_job_itself_is_lost() {
+    use crate::kafka::dead_letters::next_limit;
+    for (refused, lean, expected) in [
+        (1_000_000, 1_000_000, 750_000),
+        (1_000_000, 990_000, 991_024),
+        (991_000, 990_500, 990_500),
+        (990_500, 990_500, 742_875),
+        (1_000_000, 100_000, 750_000),
+        (600, 600, 512),
+        // The job is gone already.
+        (900, 50_000, 675),
+    ] {
+        assert_eq!(next_limit(refused, lean), expected, "{refused} {lean}");
     }
 }
