@@ -264,8 +264,8 @@ fn a_connection_is_changed_before_the_relay_loses_patience_with_refusals() {
     let log = relay.log();
     // Each e-mail costs two refused commands, RCPT and the DATA that went with it.
     for connection in 1..=log.connections {
-        let here = log.commands.iter().filter(|command| command.connection == connection);
-        let offers = here.clone().filter(|command| command.line.starts_with("MAIL")).count();
+        let here = log.commands_on(connection);
+        let offers = here.iter().filter(|command| command.line.starts_with("MAIL")).count();
         assert!(offers <= 4, "{offers} refused e-mails over connection {connection}");
         assert_eq!(here.last().map(|command| command.line.as_str()), Some("QUIT"));
     }
@@ -287,7 +287,7 @@ fn a_connection_carries_no_more_e_mails_than_it_may() {
     assert_eq!(log.connections, 4);
     for connection in 1..=4 {
         assert_eq!(log.taken().iter().filter(|mail| mail.connection == connection).count(), 5);
-        let here = log.commands.iter().filter(|command| command.connection == connection);
+        let here = log.commands_on(connection);
         assert_eq!(here.last().map(|command| command.line.as_str()), Some("QUIT"));
     }
     assert_eq!(metrics.sum("mailroom_send_attempts_total"), 20.0);
@@ -309,7 +309,7 @@ fn an_idle_connection_is_closed_and_the_next_e_mail_opens_another() {
     assert_all_delivered_once(&log, 2);
     assert_eq!(log.connections, 2);
     for (number, mail) in log.taken().iter().enumerate() {
-        let here = log.commands.iter().filter(|command| command.connection == number + 1);
+        let here = log.commands_on(number + 1);
         let quit = here.last().expect("commands");
         assert_eq!(quit.line, "QUIT");
         assert!(quit.at.duration_since(mail.at) >= idle);

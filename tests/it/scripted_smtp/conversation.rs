@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_rustls::rustls::{ServerConnection, StreamOwned};
@@ -22,6 +21,8 @@ enum Stream {
 pub(super) struct Conversation<'a> {
     shared: &'a Shared,
     number: usize,
+    /// Connections that were open when this one was accepted, it among them.
+    open: usize,
     stream: Stream,
     /// Read and not yet looked at.
     input: Vec<u8>,
@@ -44,12 +45,12 @@ fn over() -> io::Error {
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn new(shared: &'a Shared, socket: TcpStream, number: usize) -> Conversation<'a> {
+    pub(super) fn new(shared: &'a Shared, socket: TcpStream, number: usize, open: usize) -> Conversation<'a> {
         // Only slower without it.
         let _ = socket.set_nodelay(true);
         let stream = Stream::Plain(socket);
         let (input, recipients) = (Vec::new(), Vec::new());
-        Conversation { shared, number, stream, input, sender: None, recipients, mails: 0 }
+        Conversation { shared, number, open, stream, input, sender: None, recipients, mails: 0 }
     }
 
     /// Answers until the client leaves, or a rule ends it.
@@ -208,7 +209,7 @@ impl<'a> Conversation<'a> {
     fn rule(&self, at: At, line: &str, recipient: Option<&str>) -> Option<Vec<Act>> {
         let moment = Moment {
             connection: self.number,
-            open: self.shared.open.load(Ordering::SeqCst),
+            open: self.open,
             mails_here: self.mails,
             mails: self.shared.log().taken().len(),
             recipient,

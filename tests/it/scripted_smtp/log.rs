@@ -47,6 +47,11 @@ impl Log {
         self.commands.iter().map(|command| command.line.as_str()).collect()
     }
 
+    /// The commands of one connection, in order.
+    pub fn commands_on(&self, connection: usize) -> Vec<&Command> {
+        self.commands.iter().filter(|command| command.connection == connection).collect()
+    }
+
     /// The deliveries that were answered with 250.
     pub fn taken(&self) -> Vec<&Delivery> {
         self.deliveries.iter().filter(|delivery| delivery.taken).collect()

@@ -167,7 +167,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         });
         let shared = shared.clone();
         threads.push(std::thread::spawn(move || {
-            let mut conversation = Conversation::new(&shared, socket, number);
+            let mut conversation = Conversation::new(&shared, socket, number, open);
             // However it ends, the client has left or was to be left.
             let _ = conversation.hold();
             drop(conversation);

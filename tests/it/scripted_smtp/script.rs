@@ -64,7 +64,8 @@ pub fn say(line: &str) -> Act {
 pub struct Moment<'a> {
     /// From 1, in the order in which they were accepted.
     pub connection: usize,
-    /// Connections open now, this one among them.
+    /// Connections that were open when this one was accepted, it among them: of many that come at once the
+    /// first are let in, as a relay's one listener does.
     pub open: usize,
     /// E-mails that this connection has taken.
     pub mails_here: usize,
