@@ -166,6 +166,7 @@ impl Actor for Consumer {
         ctx.add_stream(self.parts.events.clone());
         ctx.run_interval(self.parts.commit_interval, |consumer, _| {
             consumer.parts.office.commit();
+            consumer.parts.office.look_at_the_intake();
             for ticket in std::mem::take(&mut consumer.letters) {
                 consumer.parts.dead_letters.send(Publish(ticket));
             }

@@ -261,6 +261,8 @@ impl ActorState {
 /// Whether jobs are taken, and if not, why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IntakeStatus {
+    /// No commit has been taken for so long: no more jobs are, until one is.
+    pub commits_hang_for: Option<Duration>,
     /// `limits.in_flight` or `limits.in_flight_bytes` is reached.
     pub is_full: bool,
     /// Some partition is worked through one job at a time, since the process ended too often over it.

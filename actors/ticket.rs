@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -140,10 +141,37 @@ pub struct TicketOffice {
     /// How long a restored job waits, and how many attempts it may have spent.
     policy: RetryPolicy,
     offset_log: Arc<dyn OffsetLog>,
+    intake: Mutex<Hindrances>,
     returned: async_channel::Sender<Box<Claim>>,
     returns: async_channel::Receiver<Box<Claim>>,
     /// Told whenever a job of a partition that is being revoked may have been the last.
     quiet: Notify,
+}
+
+/// What keeps the worker from taking jobs, beside the limits.
+#[derive(Debug, Default)]
+struct Hindrances {
+    relay_is_away: bool,
+    /// When the first commit was asked for that no answer has said to be taken.
+    uncommitted_since: Option<Instant>,
+}
+
+/// A commit that is not taken for so long stops the intake: whatever is sent from then on would be sent again,
+/// should the partitions be lost.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Hindrances {
+    fn commits_hang_for(&self) -> Option<Duration> {
+        self.uncommitted_since.map(|since| since.elapsed()).filter(|waited| *waited >= COMMIT_PATIENCE)
+    }
+
+    fn intake(&self) -> Intake {
+        match (self.commits_hang_for(), self.relay_is_away) {
+            (Some(_), _) => Intake::Shut,
+            (None, true) => Intake::OneInHand,
+            (None, false) => Intake::Open,
+        }
+    }
 }
 
 /// What the tickets of one partition have in common.
@@ -175,6 +203,7 @@ impl TicketOffice {
             assignments: Mutex::default(),
             policy,
             offset_log,
+            intake: Mutex::default(),
             returned,
             returns,
             quiet: Notify::new(),
@@ -326,6 +355,7 @@ impl TicketOffice {
     pub fn commit(&self) {
         let due = self.ledger.lock().begin_commit();
         if !due.is_empty() {
+            self.intake.lock().uncommitted_since.get_or_insert_with(Instant::now);
             let unsent = Unsent(self);
             self.offset_log.commit(due.into_iter().map(to_commit).collect());
             std::mem::forget(unsent);
@@ -349,6 +379,10 @@ impl TicketOffice {
         if !cleared.is_empty() {
             self.offset_log.read_on();
         }
+        if matches!(answer, CommitAnswer::Taken | CommitAnswer::NotOurs) {
+            self.intake.lock().uncommitted_since = None;
+            self.look_at_the_intake();
+        }
         if answer == CommitAnswer::Taken {
             self.commit_if_urgent();
         }
@@ -356,9 +390,21 @@ impl TicketOffice {
 
     /// While the relay is away one job is taken when none is in hand, to try it with.
     pub fn take_one_at_a_time(&self, only_one: bool) {
-        if self.credits.set_intake(if only_one { Intake::OneInHand } else { Intake::Open }) {
+        self.intake.lock().relay_is_away = only_one;
+        self.look_at_the_intake();
+    }
+
+    /// Stops the intake while commits are not taken. To be called every now and then.
+    pub fn look_at_the_intake(&self) {
+        let intake = self.intake.lock().intake();
+        if self.credits.set_intake(intake) {
             self.offset_log.read_on();
         }
+    }
+
+    /// How long no commit has been taken, where that has stopped the intake.
+    pub fn commits_hang_for(&self) -> Option<Duration> {
+        self.intake.lock().commits_hang_for()
     }
 
     /// Whether the worker is to make one attempt at a time in all.

@@ -93,7 +93,7 @@ pub(super) struct Partition {
 
 impl Partition {
     /// So far ahead of what was taken the next records are announced.
-    const BLOCK: i64 = 4096;
+    const BLOCK: i64 = 1024;
     /// Bits of one character of the metadata.
     const BITS: i64 = 6;
 

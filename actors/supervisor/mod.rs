@@ -300,6 +300,7 @@ impl Handler<GetStatus> for Supervisor {
             kafka: vitals.kafka(self.consumer.office.partitions().len()),
             relay: vitals.relay(&self.consumer.throttle),
             intake: IntakeStatus {
+                commits_hang_for: self.consumer.office.commits_hang_for(),
                 is_full: self.consumer.office.snapshot().intake_is_full,
                 is_careful: self.consumer.office.is_guarded(),
             },

@@ -80,7 +80,11 @@ fn with_all_brokers_away_what_is_in_hand_is_sent_and_committed_on_their_return()
     let relay = unhurried_relay(Duration::from_millis(50));
     let in_hand = 100;
     let worker = TestWorker::start(
-        &Settings::new(&queue, relay.port()).set("limits.in_flight", in_hand).set("mailers.size", 2),
+        &Settings::new(&queue, relay.port())
+            .set("limits.in_flight", in_hand)
+            .set("mailers.size", 2)
+            // On a machine that has much to do the brokers take their time to come back.
+            .set("kafka.properties.session.timeout.ms", 180_000),
     );
     worker.wait_until_ready();
     queue.put(jobs(0..600));

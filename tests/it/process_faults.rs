@@ -316,6 +316,8 @@ fn an_idle_worker_that_is_killed_again_and_again_does_not_become_careful() {
         idle.kill();
     }
     let worker = TestWorker::start(&settings);
+    // What came while nobody was there might have been in hand.
+    until("a partition", || worker.get("/metrics").body.contains("consumer_lag{partition=").then_some(()));
     queue.put(jobs(1..100));
     until("two attempts at a time", || (most_at_a_time(&relay) > 1).then_some(()));
     queue.wait_until_settled();

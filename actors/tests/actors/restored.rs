@@ -71,3 +71,23 @@ async fn a_clean_revoke_writes_down_what_has_happened_and_nothing_is_done_twice_
         assert_eq!(copies + letters, 1, "{offset}");
     }
 }
+
+#[actix::test]
+async fn while_commits_are_not_taken_no_more_jobs_are() {
+    tokio::time::pause();
+    let worker = start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..worker.credits.in_use().0 {
+        worker.credits.release(1);
+    }
+    assert!(worker.credits.is_open());
+    worker.fakes.commits_hang.store(true, Ordering::Relaxed);
+    worker.put(1..2);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(worker.credits.is_open(), "a coordinator may move");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!worker.credits.is_open());
+    worker.events.try_send(OffsetLogEvent::Committed(Ok(()))).unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(worker.credits.is_open());
+}

@@ -79,6 +79,8 @@ pub struct Fakes {
     pub relay_is_down: AtomicBool,
     /// So many e-mails are told "slower" (421) before one is taken.
     pub slower: AtomicI64,
+    /// Commits are not answered.
+    pub commits_hang: AtomicBool,
     pub connects: AtomicU64,
     pub quits: AtomicU64,
     /// When each e-mail was offered, by its offset.
@@ -96,7 +98,9 @@ impl OffsetLog for FakeLog {
             self.0.committed.store(offset.offset, Ordering::Relaxed);
             self.0.commits.lock().push(offset);
         }
-        self.1.try_send(OffsetLogEvent::Committed(Ok(()))).unwrap();
+        if !self.0.commits_hang.load(Ordering::Relaxed) {
+            self.1.try_send(OffsetLogEvent::Committed(Ok(()))).unwrap();
+        }
     }
     fn read_on(&self) {}
     fn stop_reading(&self) {}

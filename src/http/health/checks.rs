@@ -129,6 +129,11 @@ fn consumer(status: &Status) -> PartCheck {
             "run fewer replicas than kafka.topic has partitions, or give the topic more; as a spare this \
              worker is fine",
         )
+    } else if let Some(hang) = intake.commits_hang_for {
+        warn(
+            format!("no commit has been taken for {}: no more jobs are taken until one is", seconds(hang)),
+            "see that the brokers run, above all the group's coordinator; the mail in hand is sent meanwhile",
+        )
     } else if intake.is_careful {
         warn(
             "working one job at a time: the process ended too often without getting past what was in hand",

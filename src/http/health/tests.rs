@@ -31,6 +31,7 @@ fn cases() -> Vec<(&'static str, Change, &'static str, bool, bool, CheckStatus)>
         ("relay failing", |s| s.relay = relay_failing(), "smtp", true, true, Warn),
         ("circuit open", |s| s.relay.circuit = Circuit::Open, "smtp", true, true, Warn),
         ("a probe under way", |s| s.relay.circuit = Circuit::HalfOpen, "smtp", true, true, Warn),
+        ("commits hang", |s| s.intake.commits_hang_for = secs(7), "consumer", true, true, Warn),
         ("in hand all that may be", |s| s.intake.is_full = true, "consumer", true, true, Pass),
         ("one job at a time", |s| s.intake.is_careful = true, "consumer", true, true, Warn),
         ("relay fine again", |s| s.relay.last_error = Some("x".into()), "smtp", true, true, Pass),
