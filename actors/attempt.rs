@@ -203,15 +203,21 @@ async fn offer(
         let some_were_taken = transaction.outcomes.contains(&Outcome::Accepted);
         let is_free =
             free_try_is_left && may_have_ended && transaction.outcomes.iter().any(is_the_connections);
-        if !is_free {
-            tell_outcomes(&transaction.outcomes, began.elapsed(), tools);
-        }
-        let outcomes = to.iter().copied().zip(transaction.outcomes);
+        let outcomes = to.iter().copied().zip(transaction.outcomes.iter().cloned());
         // Who is to be asked again at once, and what is known of the others.
         let (again, done): (Vec<_>, Vec<_>) = outcomes.partition(|(_, outcome)| {
             (is_free && is_the_connections(outcome)) || (some_were_taken && is_too_many_recipients(outcome))
         });
-        known.borrow_mut().ended.extend(done);
+        let next: Vec<usize> = again.iter().map(|(index, _)| *index).collect();
+        // Noted before anything else: a panic from here on must not make a clear answer an ambiguous ending.
+        {
+            let mut known = known.borrow_mut();
+            known.ended.extend(done);
+            known.asked.clone_from(&next);
+        }
+        if !is_free {
+            tell_outcomes(&transaction.outcomes, began.elapsed(), tools);
+        }
         if again.is_empty() || !gate.close_again() {
             let mut known = known.take();
             known.ended.extend(again);
@@ -223,8 +229,7 @@ async fn offer(
         }
         // What follows a 452 goes over a connection that has just carried an e-mail.
         may_have_ended = connection.is_some();
-        to = again.into_iter().map(|(index, _)| index).collect();
-        known.borrow_mut().asked.clone_from(&to);
+        to = next;
     }
 }
 
