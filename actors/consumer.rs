@@ -141,6 +141,11 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                         if !quiet.await {
                             tracing::warn!("the drain time ran out; what is unanswered may be sent again");
                         }
+                        if !revoked.is_empty() && office.is_over(&revoked) {
+                            // A stop has let go of them meanwhile, and commits them as it leaves (or they are
+                            // lost): an empty answer would have them given up before that.
+                            return;
+                        }
                         // Nobody waits any more when the poll thread's own time ran out first.
                         let _ = reply.send(office.let_go(&revoked));
                     }

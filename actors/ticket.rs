@@ -221,6 +221,11 @@ impl TicketOffice {
         }
     }
 
+    /// Whether none of these lasts any more.
+    pub fn is_over(&self, tenures: &[Tenure]) -> bool {
+        self.ledger.lock().is_over(tenures)
+    }
+
     /// Lets go of these, as far as they are not over; returns what of them is still to be committed.
     pub fn let_go(&self, tenures: &[Tenure]) -> Vec<CommitOffset> {
         let (last, freed) = self.ledger.lock().let_go(tenures);

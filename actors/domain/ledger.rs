@@ -263,6 +263,11 @@ impl Ledger {
             .any(|found| found.entries.iter().any(|entry| entry.hold.is_some()))
     }
 
+    /// Whether none of these lasts any more.
+    pub fn is_over(&self, tenures: &[Tenure]) -> bool {
+        tenures.iter().all(|tenure| self.of(*tenure).is_none())
+    }
+
     /// Lets go of these, unless they are over by now; what is still unsettled is given back. Returns what is
     /// to be committed last.
     pub fn let_go(&mut self, tenures: &[Tenure]) -> (Vec<Frontier>, Freed) {
