@@ -127,8 +127,11 @@ impl Pool {
             self.retries.push_front(ticket);
             return false;
         }
-        let permit = self.throttle.begin(self.working.len());
-        let (Some(permit), Some(ask)) = (permit, self.next_idle()) else {
+        let Some(permit) = self.throttle.begin(self.working.len()) else {
+            self.retries.push_front(ticket);
+            return false;
+        };
+        let Some(ask) = self.next_idle() else {
             self.retries.push_front(ticket);
             return false;
         };
@@ -143,7 +146,11 @@ impl Pool {
 
     /// A restored job at the front waits for its time: a mailer keeps it until then.
     fn put_off_one(&mut self) -> bool {
-        let (Some(ticket), Some(ask)) = (self.take_next(), self.next_idle()) else { return false };
+        let Some(ask) = self.next_idle() else { return false };
+        let Some(ticket) = self.take_next() else {
+            self.idle.push_front(ask);
+            return false;
+        };
         self.works(ask.mailer);
         ask.recipient.do_send(Deliver { ticket, permit: None });
         true

@@ -109,3 +109,22 @@ async fn a_partition_that_comes_while_stopping_is_not_worked_on() {
     assert_eq!(worker.fakes.dots.load(Ordering::Relaxed), 1);
     assert_eq!(worker.office.snapshot().accounts.sent, 1);
 }
+
+#[actix::test]
+async fn a_stop_that_overtakes_a_revoke_commits_for_it_as_it_leaves() {
+    let worker = with_one_past_the_dot(10).await;
+    // Job 1 is answered in time, job 2 is not.
+    worker.fakes.slow_dot_seconds.store(600, Ordering::Relaxed);
+    worker.put(2..3);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    worker.supervisor.do_send(Stop);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (reply, answer) = oneshot::channel();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    assert_eq!(worker.ended.await.unwrap().exit_code, 1);
+    assert!(
+        answer.await.is_err(),
+        "an empty answer would have the partition given up before the last commit"
+    );
+    assert_eq!(worker.fakes.committed.load(Ordering::Relaxed), 2);
+}

@@ -74,6 +74,8 @@ async fn a_panic_of_the_clock_wherever_it_is_read_costs_no_job_and_keeps_no_mail
         assert_eq!(worker.supervisor.send(GetStatus).await.unwrap().pool.busy, 0);
         let books = worker.office.snapshot().accounts;
         assert_eq!((books.in_flight, books.sent + books.dead_lettered), (0, JOBS as u64));
+        let twice = worker.fakes.delivered.lock().values().filter(|copies| **copies > 1).count();
+        assert_eq!(twice, 0, "call {call}: a clear answer became an ambiguous ending");
     }
 }
 

@@ -1,0 +1,195 @@
+//! Workers: each a whole set of actors under a supervisor of its own, in the simulated world.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use chrono::{DateTime, Utc};
+use mailroom_actors::credits::Credits;
+use mailroom_actors::domain::failure::{Cause, Failure, Stage};
+use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::pace::Breaker;
+use mailroom_actors::domain::retry::RetryPolicy;
+use mailroom_actors::line::Line;
+use mailroom_actors::mailer::ConnectionLife;
+use mailroom_actors::messages::Scrape;
+use mailroom_actors::metrics::Families;
+use mailroom_actors::ports::{Composer, Email, Jitter, OffsetLog, OffsetLogEvent, WallClock};
+use mailroom_actors::supervisor::{self, Ended, Settings, Supervisor};
+use mailroom_actors::throttle::Throttle;
+use mailroom_actors::ticket::TicketOffice;
+use mailroom_actors::vitals::Vitals;
+use tokio::sync::oneshot;
+
+use crate::job::Making;
+use crate::letters::FakeLetters;
+use crate::member::{Desk, Poll};
+use crate::plan::{Fuse, Plan};
+use crate::relay::FakeRelay;
+use crate::world::{Incarnation, Shared, World};
+
+/// One worker that runs.
+pub struct Worker {
+    pub incarnation: usize,
+    pub supervisor: Addr<Supervisor>,
+    pub office: Arc<TicketOffice>,
+    pub credits: Arc<Credits>,
+    pub scrapes: Line<Scrape>,
+    pub ended: oneshot::Receiver<Ended>,
+    pub events: async_channel::Sender<OffsetLogEvent>,
+    pub stop_asked_at: Option<u64>,
+    /// Once it has ended, another one starts after so long.
+    pub back_after_ms: Option<u64>,
+}
+
+fn settings(plan: &Plan) -> Settings {
+    Settings {
+        mailers: plan.mailers,
+        mailers_max: 64,
+        retry: RetryPolicy::default(),
+        crash_limit: 3,
+        commit_interval: Duration::from_millis(plan.commit_interval_ms),
+        drain_timeout: Duration::from_millis(plan.drain_ms),
+        dlq_topic: "email-dlq".into(),
+        connections: ConnectionLife { max_emails: 1000, idle_timeout: Duration::from_secs(30) },
+    }
+}
+
+impl Worker {
+    /// Starts the actors of a new incarnation, which joins the group. The only place that knows how they are
+    /// put together.
+    pub fn start(world: &Shared, slot: usize) -> Worker {
+        let plan = world.lock().plan.clone();
+        let incarnation = world.lock().new_incarnation(slot);
+        let (events, offset_events) = async_channel::unbounded();
+        let desk = Desk::new(Shared::clone(world), incarnation);
+        let offset_log: Arc<dyn OffsetLog> = Arc::<Desk>::clone(&desk);
+        let credits = Arc::new(Credits::new(plan.jobs_in_flight, plan.bytes_in_flight));
+        let office = TicketOffice::new(
+            Arc::clone(&credits),
+            Arc::clone(&offset_log),
+            settings(&plan).retry,
+            settings(&plan).crash_limit,
+        );
+        let port = |fuse| Port { world: Shared::clone(world), incarnation, fuse };
+        let actors = supervisor::World {
+            office: Arc::clone(&office),
+            offset_log,
+            offset_events,
+            relay: Rc::new(FakeRelay { world: Shared::clone(world), incarnation }),
+            composer: Arc::new(port(Fuse::Compose)),
+            dead_letter_log: Rc::new(FakeLetters { world: Shared::clone(world), incarnation }),
+            clock: Arc::new(port(Fuse::Clock)),
+            jitter: Arc::new(port(Fuse::Jitter)),
+            families: Families::new("email-queue", "email-dlq", "test"),
+            vitals: Arc::new(Vitals::default()),
+            throttle: Throttle::new(
+                settings(&plan).mailers,
+                Breaker { failures: 20, probe_interval: Duration::from_secs(5) },
+                None,
+            ),
+            mask: Rc::new(str::to_owned),
+        };
+        let (supervisor, scrapes, ended) = supervisor::start(settings(&plan), actors);
+        Poll::start(Shared::clone(world), incarnation, desk, Arc::clone(&credits), events.clone());
+        Worker {
+            incarnation,
+            supervisor,
+            office,
+            credits,
+            scrapes,
+            ended,
+            events,
+            stop_asked_at: None,
+            back_after_ms: None,
+        }
+    }
+
+    /// Its process is dead already: ends the actors, as far as they can be.
+    pub fn bury(&self) {
+        // The supervisor may be gone already.
+        let _ = self.events.try_send(OffsetLogEvent::Fatal("killed".into()));
+        self.events.close();
+    }
+}
+
+impl World {
+    fn new_incarnation(&mut self, slot: usize) -> usize {
+        let now = self.now();
+        self.incarnations.push(Incarnation {
+            alive: true,
+            held: BTreeMap::new(),
+            released: BTreeMap::new(),
+            stopping_at: None,
+            cut_until: 0,
+            trouble_at: now,
+            burnt_at: None,
+            fuses: BTreeMap::new(),
+            ended_by_a_job: false,
+        });
+        let number = self.incarnations.len() - 1;
+        self.note(format!("worker {number} starts in slot {slot}"));
+        number
+    }
+}
+
+/// A small port: the composer, the clock or the jitter.
+struct Port {
+    world: Shared,
+    incarnation: usize,
+    fuse: Fuse,
+}
+
+impl Composer for Port {
+    fn compose(&self, record: &Record) -> Result<Email, Failure> {
+        let job = self.world.lock().job_at(record.partition, record.offset);
+        World::burn(&self.world, self.incarnation, self.fuse, Some(job));
+        let (making, made, recipients) = {
+            let mut world = self.world.lock();
+            let found = &mut world.jobs[job];
+            found.made += 1;
+            (found.making, found.made, found.recipients.len())
+        };
+        match making {
+            Making::Panics(times) if made <= times => {
+                self.world.lock().jobs[job].panicked = true;
+                panic!("chaos: this job panics");
+            }
+            Making::Invalid => {
+                return Err(Failure::before_attempt(Stage::Decode, Cause::Invalid, "no e-mail"));
+            }
+            Making::Kills => {
+                let mut world = self.world.lock();
+                if world.is_alive(self.incarnation) {
+                    world.jobs[job].panicked = true;
+                    world.kill(self.incarnation, &format!("is ended by job {job}"));
+                    world.incarnations[self.incarnation].ended_by_a_job = true;
+                }
+            }
+            Making::Works | Making::Panics(_) => {}
+        }
+        Ok(Email {
+            message_id: job.to_string(),
+            sender: "a@example.com".into(),
+            recipients: (0..recipients).map(|number| format!("r{number}@example.com")).collect(),
+            data: b"Subject: x\r\n\r\nx\r\n".to_vec(),
+        })
+    }
+}
+
+impl WallClock for Port {
+    fn now(&self) -> DateTime<Utc> {
+        World::burn(&self.world, self.incarnation, self.fuse, None);
+        DateTime::UNIX_EPOCH + self.world.lock().began.elapsed()
+    }
+}
+
+impl Jitter for Port {
+    /// In tenths: whole milliseconds, so that the same seed is the same run.
+    fn fraction(&self) -> f64 {
+        World::burn(&self.world, self.incarnation, self.fuse, None);
+        f64::from(self.world.lock().rng.u32(0..10)) / 10.0
+    }
+}
