@@ -394,6 +394,27 @@ fn a_job_that_ends_the_process_each_time_is_found_out_at_start_number_crashes_an
 }
 
 #[test]
+fn of_two_such_jobs_both_are_found_out_though_each_start_ends_before_any_letter_is_published() {
+    let mut committed = (0, String::new());
+    for _ in 0..LIMIT {
+        committed = commit(&mut start(&committed)).pop().expect("open");
+    }
+    for culprit in [0, 5] {
+        let mut ledger = start(&committed);
+        commit(&mut ledger);
+        let jobs: Vec<_> = (0..6).map(|offset| ledger.take(0, offset, None, 1)).collect();
+        ledger.may_attempt(jobs[culprit].1);
+        committed = commit(&mut ledger).pop().expect("the mark");
+    }
+    let mut ledger = start(&committed);
+    for offset in 0..6 {
+        let (taken, _) = ledger.take(0, offset, None, 1);
+        let Taken::Job { ended_the_process, .. } = taken else { panic!("{taken:?}") };
+        assert_eq!(ended_the_process, [0, 5].contains(&offset), "{offset}");
+    }
+}
+
+#[test]
 fn careful_work_ends_once_the_frontier_has_passed_what_had_been_handed_out() {
     let mut committed = (0, String::new());
     for _ in 0..LIMIT {

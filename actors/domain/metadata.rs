@@ -4,7 +4,7 @@
 //! A broker takes 4,096 characters by default (`offset.metadata.max.bytes`). What can't be read is worth no more
 //! than none: the plain offset then means duplicates, never loss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -31,6 +31,8 @@ pub struct Metadata {
     pub unclean_ends: u32,
     /// The one job that is being attempted, where its partition is worked through carefully.
     pub trying: Option<i64>,
+    /// Jobs that ended the process, and whose dead letters are still to come.
+    pub culprits: BTreeSet<i64>,
     /// From the committed offset up to here everything is finished but what is in `unfinished`.
     pub finished_to: i64,
     /// What is not finished below `finished_to`, and whatever has a history.
@@ -90,6 +92,10 @@ impl Metadata {
         writer.number(u64::from(self.unclean_ends));
         if let Some(trying) = self.trying {
             writer.number(from_offset(trying));
+        }
+        writer.number(self.culprits.len() as u64);
+        for culprit in &self.culprits {
+            writer.number(from_offset(*culprit));
         }
         let unfinished = || self.unfinished.range(offset..);
         // Up to the last that is finished: which are not.
@@ -163,6 +169,10 @@ impl Metadata {
         let taken_to = beyond(reader.number()?)?;
         let unclean_ends = u32::try_from(reader.number()?).ok()?;
         let trying = if flags & TRYING > 0 { Some(beyond(reader.number()?)?) } else { None };
+        let mut culprits = BTreeSet::new();
+        for _ in 0..reader.number()? {
+            culprits.insert(beyond(reader.number()?)?);
+        }
         let finished = reader.number()?;
         let finished_to = beyond(finished)?;
         let mut unfinished = BTreeMap::new();
@@ -211,6 +221,7 @@ impl Metadata {
             taken_to,
             unclean_ends,
             trying,
+            culprits,
             finished_to,
             unfinished,
         })

@@ -13,12 +13,15 @@ fn pasts() -> impl Strategy<Value = Past> {
 /// Whatever a partition may say, for a commit of 1000.
 fn any_metadata() -> impl Strategy<Value = Metadata> {
     let unfinished = proptest::collection::btree_map(1000i64..1400, pasts(), 0..200);
-    (any::<bool>(), 0i64..100_000, 0u32..10, proptest::option::of(1000i64..1400), 1000i64..1500, unfinished)
-        .prop_map(|(open, ahead, unclean_ends, trying, finished_to, mut unfinished)| {
+    let culprits = proptest::collection::btree_set(1000i64..1400, 0..3);
+    let state = (any::<bool>(), 0i64..100_000, 0u32..10, proptest::option::of(1000i64..1400), culprits);
+    (state, 1000i64..1500, unfinished).prop_map(
+        |((open, ahead, unclean_ends, trying, culprits), finished_to, mut unfinished)| {
             // Beyond what is finished only those with a history are worth a word.
             unfinished.retain(|offset, past| *offset < finished_to || !past.is_empty());
-            Metadata { open, taken_to: 1000 + ahead, unclean_ends, trying, finished_to, unfinished }
-        })
+            Metadata { open, taken_to: 1000 + ahead, unclean_ends, trying, culprits, finished_to, unfinished }
+        },
+    )
 }
 
 proptest! {

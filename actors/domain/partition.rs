@@ -5,7 +5,7 @@
 //! passes an unsettled one. Offsets have gaps (compaction, transaction markers), so nothing here ever counts
 //! "+ 1" but behind a record itself. What is seen and not among the unsettled jobs is finished.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::{AssignmentId, Hold};
 use super::metadata::{MAX_CHARACTERS, Metadata, Past};
@@ -76,7 +76,8 @@ pub(super) struct Partition {
     /// Once the frontier is here the unclean ends before count no more.
     progress_at: i64,
     trying: Option<i64>,
-    ended_the_process: Option<i64>,
+    /// Jobs that ended the process: not to be attempted again, but dead-lettered.
+    culprits: BTreeSet<i64>,
     /// What the brokers have acknowledged.
     acknowledged: Option<Statement>,
     /// The committed offset, as far as it is known.
@@ -101,7 +102,8 @@ impl Partition {
         let offset = found.committed.unwrap_or(found.low);
         let fresh = Metadata { taken_to: offset, finished_to: offset, ..Metadata::default() };
         let metadata = found.committed.and_then(|_| Metadata::decode(found.metadata, offset).ok());
-        let metadata = metadata.unwrap_or(fresh);
+        let mut metadata = metadata.unwrap_or(fresh);
+        metadata.culprits.extend(metadata.trying.filter(|_| metadata.open));
         let mut partition = Partition {
             assignment,
             jobs: BTreeMap::new(),
@@ -114,7 +116,7 @@ impl Partition {
             crash_limit,
             progress_at: metadata.taken_to.min(found.high),
             trying: None,
-            ended_the_process: metadata.trying.filter(|_| metadata.open),
+            culprits: metadata.culprits,
             acknowledged: None,
             committed: found.committed,
             changed: true,
@@ -143,7 +145,7 @@ impl Partition {
         let past = past.unwrap_or_default();
         self.with_past += usize::from(!past.is_empty());
         self.jobs.insert(offset, Job { timestamp_ms, bytes, hold: Some(Hold::Queued), past });
-        Taken::Job { past, ended_the_process: self.ended_the_process == Some(offset) }
+        Taken::Job { past, ended_the_process: self.culprits.contains(&offset) }
     }
 
     /// Everything below `next` was handed over, records or not.
@@ -167,6 +169,7 @@ impl Partition {
     pub fn remove(&mut self, offset: i64) {
         if let Some(job) = self.jobs.remove(&offset) {
             self.with_past -= usize::from(!job.past.is_empty());
+            self.culprits.remove(&offset);
             self.finished_to = self.finished_to.max(offset + 1);
             self.changed = true;
             self.attempt_ended(offset);
@@ -266,6 +269,7 @@ impl Partition {
             taken_to: self.taken_to,
             unclean_ends: self.unclean_ends,
             trying: self.trying,
+            culprits: self.culprits.range(self.frontier()..).copied().collect(),
             finished_to: self.finished_to,
             unfinished,
         }

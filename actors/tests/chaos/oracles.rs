@@ -44,6 +44,10 @@ impl World {
         let both = found.named && !found.unclear && !letter_unclear && !orphan;
         found.may_repeat = orphan;
         found.unclear |= orphan || repeated;
+        if !orphan {
+            // Of this one nobody knows yet.
+            found.told_at = None;
+        }
         let copies = found.copies;
         self.counts.repeated += u32::from(repeated);
         if !excused {
@@ -99,6 +103,10 @@ impl World {
         let excused = found.letters == 1 || found.letter_may_repeat || orphan;
         found.letter_may_repeat = orphan;
         found.letter_unclear |= orphan;
+        if !orphan {
+            // Of this one nobody knows yet.
+            found.letter_told_at = None;
+        }
         let crashed = letter.failure.cause.as_str() == "crash" && !found.panicked && self.counts.panics == 0;
         let mut wrong = Vec::new();
         for (index, recipient) in found.recipients.iter_mut().enumerate() {
