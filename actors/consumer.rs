@@ -76,7 +76,8 @@ impl Consumer {
     /// Hands out what may be handed out now, and sees to it that somebody looks again when a probe is due.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
         if self.draining {
-            return;
+            // What came of an attempt is concluded all the same.
+            return self.pool.run_errands();
         }
         self.pool.dispatch();
         let is_away = self.parts.throttle.circuit() != Circuit::Closed;

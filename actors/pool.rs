@@ -91,6 +91,13 @@ impl Pool {
 
     /// Hands out what may be handed out now. To be called whenever anything has changed.
     pub fn dispatch(&mut self) {
+        self.run_errands();
+        while self.hand_out_one() {}
+        self.vitals.set_ready(self.retries.len() + self.new.len());
+    }
+
+    /// Hands out what takes no attempt: all that is left to do while the worker stops.
+    pub fn run_errands(&mut self) {
         if self.throttle.circuit() == Circuit::Closed {
             self.errands.extend(self.later.drain(..));
         }
@@ -101,8 +108,6 @@ impl Pool {
                 ask.recipient.do_send(Deliver { ticket, permit: None });
             }
         }
-        while self.hand_out_one() {}
-        self.vitals.set_ready(self.retries.len() + self.new.len());
     }
 
     /// False when no attempt may be made now, by whom or for whatever reason.

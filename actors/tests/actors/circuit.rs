@@ -117,6 +117,20 @@ async fn a_relay_that_says_slower_gets_less_and_no_attempt_is_spent() {
 }
 
 #[actix::test]
+async fn mailers_that_were_held_work_again_once_they_may() {
+    tokio::time::pause();
+    let worker = start();
+    worker.fakes.slower.store(12, Ordering::Relaxed);
+    put_plain(&worker, 1..JOBS);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(status(&worker).await.pool.allowed, 4);
+    worker.fakes.most_under_way.store(0, Ordering::Relaxed);
+    put_plain(&worker, JOBS..2 * JOBS);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(worker.fakes.most_under_way.load(Ordering::Relaxed), 4);
+}
+
+#[actix::test]
 async fn a_connection_is_changed_after_so_many_e_mails_and_closed_when_idle() {
     tokio::time::pause();
     let worker = start();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mailroom_actors::messages::GetStatus;
+use mailroom_actors::messages::{GetStatus, Stop};
 
 use crate::world::{Fakes, Fuse, JOBS, start};
 
@@ -122,4 +122,19 @@ async fn an_actor_that_dies_too_often_ends_the_process() {
     storm_task.abort();
     assert_eq!(ended.exit_code, 1);
     assert!(ended.reason.contains("consumer"), "{}", ended.reason);
+}
+
+#[actix::test]
+async fn what_came_of_an_attempt_is_concluded_while_stopping_though_the_mailer_dies_over_it() {
+    tokio::time::pause();
+    let worker = start();
+    worker.fakes.slow_dot_seconds.store(2, Ordering::Relaxed);
+    worker.put(1..2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    worker.fakes.jitter.set(1);
+    worker.supervisor.do_send(Stop);
+    let ended = worker.ended.await.unwrap();
+    assert!(worker.fakes.jitter.is_burnt());
+    assert_eq!(ended.exit_code, 0, "{ended:?}");
+    assert_eq!(worker.fakes.committed.load(Ordering::Relaxed), 2);
 }
