@@ -23,8 +23,6 @@ pub struct Partition {
     pub epoch: u64,
     /// When the newest commit that is stored was asked for: what was known before is in it.
     pub covered_at: u64,
-    /// The first unfinished offset when the partition last changed hands.
-    pub unfinished_at_hand_over: i64,
 }
 
 pub enum GroupEvent {
@@ -60,7 +58,6 @@ impl Group {
                 owner: None,
                 epoch: 0,
                 covered_at: 0,
-                unfinished_at_hand_over: i64::MAX,
             }
         });
         Group { partitions: partitions.collect(), members: BTreeMap::new(), last_member: 0, balance_at: None }

@@ -35,8 +35,6 @@ pub struct Recipient {
     pub copies: u32,
     /// When a worker that owned the job was last told that the relay took this recipient's copy.
     pub told_at: Option<u64>,
-    /// In which assignment of the partition that was.
-    pub epoch: Option<u64>,
     /// Another copy is no violation: nobody who lived on could know of the last one.
     pub may_repeat: bool,
     /// Was ever so.
@@ -48,6 +46,7 @@ pub struct Recipient {
 #[derive(Clone, Debug)]
 pub struct Job {
     pub partition: usize,
+    #[allow(dead_code, reason = "printed when a run fails")]
     pub offset: i64,
     pub bytes: usize,
     pub making: Making,
@@ -61,10 +60,6 @@ pub struct Job {
     pub letter_told_at: Option<u64>,
     pub letter_may_repeat: bool,
     pub letter_unclear: bool,
-    /// In which assignment of the partition that was.
-    pub letter_epoch: Option<u64>,
-    /// Something of it was finished while an offset before it was not.
-    pub beyond: bool,
     /// It may have panicked, by itself or by a fuse.
     pub panicked: bool,
 }
@@ -90,7 +85,6 @@ impl Job {
                 mailbox,
                 asked: 0,
                 copies: 0,
-                epoch: None,
                 told_at: None,
                 may_repeat: false,
                 unclear: false,
@@ -112,8 +106,6 @@ impl Job {
             letter_told_at: None,
             letter_may_repeat: false,
             letter_unclear: false,
-            letter_epoch: None,
-            beyond: false,
             panicked: false,
         }
     }
@@ -121,12 +113,6 @@ impl Job {
     /// A worker knows for certain that there is nothing left to do.
     pub fn is_finished(&self) -> bool {
         self.letter_told_at.is_some() || self.recipients.iter().all(|found| found.told_at.is_some())
-    }
-
-    /// The same, in this assignment of its partition.
-    pub fn is_finished_in(&self, epoch: u64) -> bool {
-        let by_letter = self.letter_told_at.is_some() && self.letter_epoch == Some(epoch);
-        by_letter || self.recipients.iter().all(|found| found.told_at.is_some() && found.epoch == Some(epoch))
     }
 
     /// Nothing is lost: each recipient has it, or is named in a dead letter.

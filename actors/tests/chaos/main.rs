@@ -25,12 +25,6 @@ use parking_lot::Mutex;
 use crate::plan::{Broken, Kind, Plan};
 use crate::run::{PANICS, Report, run};
 
-/// The core writes commit metadata and reads it back. Until then what was finished beyond the first unfinished
-/// job may come again when a partition changes hands.
-const CORE_HAS_METADATA: bool = true;
-/// The core finds the job that ends the process.
-const CORE_IS_CAREFUL: bool = true;
-
 fn seeds() -> u64 {
     std::env::var("CHAOS_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
 }
@@ -88,16 +82,14 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
     let reports = run_all(plan, |_| true);
     let mut failed = BTreeMap::new();
     for report in &reports {
-        let counts = |violation: &&oracles::Violation| CORE_HAS_METADATA || !violation.needs_metadata;
-        let violations: Vec<_> = report.violations.iter().filter(counts).cloned().collect();
-        if !violations.is_empty() {
-            failed.insert(report.plan.seed, report.explain(&violations));
+        if !report.violations.is_empty() {
+            failed.insert(report.plan.seed, report.explain(&report.violations));
         }
     }
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     let summary = format!(
         "{} seeds: {} jobs, {} copies, {} repeated, {} letters, {} kills, {} losses, {} revokes, {} stops, \
-         {} panics, {} commits, {} refused, {} ambiguous, {} s simulated; {} runs fail for want of metadata only",
+         {} panics, {} commits, {} refused, {} ambiguous, {} s simulated",
         reports.len(),
         sum(|r| r.jobs as u64),
         sum(|r| r.counts.copies.into()),
@@ -112,10 +104,6 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
         sum(|r| r.counts.commits_refused.into()),
         sum(|r| r.counts.ambiguous.into()),
         sum(|r| r.simulated_ms / 1_000),
-        reports
-            .iter()
-            .filter(|r| !r.violations.is_empty() && r.violations.iter().all(|v| v.needs_metadata))
-            .count(),
     );
     println!("{summary}");
     if std::env::var("SEED").is_ok() {
@@ -137,7 +125,7 @@ fn graceful_faults_lose_nothing_and_repeat_nothing() {
 
 #[test]
 fn rough_faults_lose_nothing_and_repeat_no_more_than_they_must() {
-    assert_promises(|seed| Plan { killers: CORE_IS_CAREFUL, ..Plan::new(seed, Kind::Rough) });
+    assert_promises(|seed| Plan { killers: true, ..Plan::new(seed, Kind::Rough) });
 }
 
 #[test]
@@ -159,7 +147,7 @@ fn complaints(broken: Broken) -> BTreeMap<&'static str, usize> {
     let mut complaints = BTreeMap::new();
     for seed in 0..10 {
         let report = run(&Plan { broken, slots: 3, ..Plan::new(seed, Kind::Graceful) });
-        for violation in report.violations.iter().filter(|violation| !violation.needs_metadata) {
+        for violation in &report.violations {
             *complaints.entry(violation.oracle).or_default() += 1;
         }
     }

@@ -216,7 +216,7 @@ impl Poll {
                 Some(Command::Commit(offsets, at)) => {
                     if self.waiting.is_some() || self.outstanding == Some(Asker::Actors) {
                         let what = "a commit while another one is unanswered".into();
-                        self.world.lock().violate("commits", what, false);
+                        self.world.lock().violate("commits", what);
                     }
                     self.waiting = Some((offsets, at));
                 }
@@ -418,7 +418,6 @@ impl Poll {
         }
         let mut assigned = Vec::new();
         for number in &partitions {
-            world.note_hand_over(*number);
             let found = &world.group.partitions[*number];
             let (committed, metadata) = found.committed.clone().unzip();
             assigned.push(AssignedPartition {
@@ -612,7 +611,6 @@ impl World {
             return;
         }
         if clean {
-            self.note_hand_over(partition);
         } else {
             self.forgive(partition, incarnation, now);
         }
@@ -624,12 +622,12 @@ impl World {
         left.retain(|job| self.jobs[*job].partition == partition);
         if !left.is_empty() && took_ms < self.plan.drain_ms {
             let what = format!("worker {incarnation}: {left:?} not awaited, after {took_ms} ms");
-            self.violate("revoke", what, false);
+            self.violate("revoke", what);
         }
         let excused = self.plan.kind == Kind::Rough || clean || self.is_disturbed(incarnation);
         if !excused {
             let what = format!("worker {incarnation}: partition {partition} not given up in {took_ms} ms");
-            self.violate("revoke", what, false);
+            self.violate("revoke", what);
         }
     }
 

@@ -12,9 +12,6 @@ pub struct Violation {
     pub what: String,
     /// The length of the log when it was seen.
     pub at: usize,
-    /// It can't be kept without commit metadata: the job, or one of its recipients, was finished beyond the
-    /// first unfinished job when its partition changed hands.
-    pub needs_metadata: bool,
 }
 
 /// What a worker was told this long before its end must be in a commit by then, when nothing held commits up.
@@ -23,19 +20,16 @@ const COMMITTED_WITHIN_MS: u64 = 2_500;
 const BACK_WITHIN_MS: u64 = 5_000;
 
 impl World {
-    pub fn violate(&mut self, oracle: &'static str, what: String, needs_metadata: bool) {
-        let kind = if needs_metadata { " (for want of metadata)" } else { "" };
-        let line = format!("VIOLATION {oracle}: {what}{kind}");
-        self.note(line);
+    pub fn violate(&mut self, oracle: &'static str, what: String) {
+        self.note(format!("VIOLATION {oracle}: {what}"));
         let at = self.log.len();
-        self.violations.push(Violation { oracle, what, at, needs_metadata });
+        self.violations.push(Violation { oracle, what, at });
     }
 
     /// The relay has taken a copy. `orphan`: whoever sent it no longer owned the job by then, or never came
     /// to know: another copy may follow.
     pub fn took_copy(&mut self, job: usize, recipient: usize, orphan: bool) {
         self.counts.copies += 1;
-        let beyond = self.was_finished_beyond(job);
         let letter_unclear = self.jobs[job].letter_unclear;
         let found = &mut self.jobs[job].recipients[recipient];
         found.copies += 1;
@@ -52,11 +46,11 @@ impl World {
         self.counts.repeated += u32::from(repeated);
         if !excused {
             let what = format!("job {job}: recipient {recipient} has copy {copies}");
-            self.violate("O3", what, beyond);
+            self.violate("O3", what);
         }
         if both {
             let what = format!("job {job}: recipient {recipient} is named in a dead letter, and gets it");
-            self.violate("O2", what, beyond);
+            self.violate("O2", what);
         }
         if self.plan.broken == Broken::EachEmailIsTakenTwice && copies == 1 {
             self.took_copy(job, recipient, orphan);
@@ -66,37 +60,14 @@ impl World {
     /// The worker that owns the job knows that this recipient is served.
     pub fn told_of_copy(&mut self, job: usize, recipient: usize) {
         let now = self.now();
-        let epoch = self.group.partitions[self.jobs[job].partition].epoch;
         self.jobs[job].recipients[recipient].told_at = Some(now);
-        self.jobs[job].recipients[recipient].epoch = Some(epoch);
-        self.note_whether_beyond(job);
-    }
-
-    /// What was known of the job in an earlier assignment of its partition was known beyond an unfinished one.
-    fn was_finished_beyond(&self, job: usize) -> bool {
-        let job = &self.jobs[job];
-        let partition = &self.group.partitions[job.partition];
-        let epochs = job.recipients.iter().map(|recipient| recipient.epoch).chain([job.letter_epoch]);
-        let earlier = epochs.flatten().any(|epoch| epoch != partition.epoch);
-        earlier && (job.beyond || job.offset >= partition.unfinished_at_hand_over)
-    }
-
-    fn note_whether_beyond(&mut self, job: usize) {
-        let partition = &self.group.partitions[self.jobs[job].partition];
-        let committed = partition.committed.as_ref().map_or(partition.low, |(offset, _)| *offset);
-        let known = |job: usize| self.jobs[job].is_finished_in(partition.epoch);
-        let offset = self.jobs[job].offset;
-        let mut before = partition.records.iter().filter(|(at, _)| (committed..=offset).contains(at));
-        let beyond = before.any(|(_, job)| !known(*job));
-        self.jobs[job].beyond |= beyond;
     }
 
     pub fn stored_letter(&mut self, job: usize, letter: &DeadLetter, orphan: bool) {
         self.counts.letters += 1;
-        let beyond = self.was_finished_beyond(job);
         let max_attempts = 3;
         if letter.attempts_spent > max_attempts {
-            self.violate("contract", format!("job {job}: {} attempts spent", letter.attempts_spent), false);
+            self.violate("contract", format!("job {job}: {} attempts spent", letter.attempts_spent));
         }
         let found = &mut self.jobs[job];
         found.letters += 1;
@@ -128,20 +99,17 @@ impl World {
             wrong.push(("contract", "dead-lettered `crash`, and never panicked".into()));
         }
         for (oracle, what) in wrong {
-            self.violate(oracle, format!("job {job}: {what}"), beyond && oracle != "O1");
+            self.violate(oracle, format!("job {job}: {what}"));
         }
     }
 
     pub fn told_of_letter(&mut self, job: usize) {
         let now = self.now();
         self.jobs[job].letter_told_at = Some(now);
-        self.jobs[job].letter_epoch = Some(self.group.partitions[self.jobs[job].partition].epoch);
-        self.note_whether_beyond(job);
     }
 
     /// The partition leaves this worker in a way that may cost what is in no commit: that may come again.
     pub fn forgive(&mut self, partition: usize, incarnation: usize, now: u64) {
-        self.note_hand_over(partition);
         let covered_at = self.group.partitions[partition].covered_at;
         let (trouble_at, burnt_at) =
             (self.incarnations[incarnation].trouble_at, self.incarnations[incarnation].burnt_at);
@@ -167,12 +135,6 @@ impl World {
         }
     }
 
-    /// Notes what an offset alone can tell the next owner.
-    pub fn note_hand_over(&mut self, partition: usize) {
-        let first = self.first_unfinished(partition);
-        self.group.partitions[partition].unfinished_at_hand_over = first;
-    }
-
     pub fn first_unfinished(&self, partition: usize) -> i64 {
         let found = &self.group.partitions[partition];
         let first = found.records.iter().find(|(_, job)| !self.jobs[*job].is_finished());
@@ -185,12 +147,12 @@ impl World {
         let before = self.group.partitions[partition].committed.as_ref().map(|(offset, _)| *offset);
         if before.is_some_and(|before| commit.offset < before) {
             let what = format!("partition {partition}: committed {before:?} goes back to {}", commit.offset);
-            self.violate("O4", what, false);
+            self.violate("O4", what);
         }
         let unfinished = self.first_unfinished(partition);
         if commit.offset > unfinished {
             let what = format!("partition {partition}: {} committed, {unfinished} unfinished", commit.offset);
-            self.violate("O4", what, false);
+            self.violate("O4", what);
         }
     }
 

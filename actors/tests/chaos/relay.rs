@@ -140,7 +140,7 @@ impl World {
             if found.stopping_at.is_some_and(|at| at + 10 < now) { Some("the worker stops") } else { reason };
         if let Some(reason) = reason {
             let what = format!("worker {incarnation}: job {job} goes past the dot, and {reason}");
-            self.violate("revoke", what, false);
+            self.violate("revoke", what);
         }
         let owned = self.group.owner_of(partition) == Some(incarnation);
         let epoch = self.group.partitions[partition].epoch;

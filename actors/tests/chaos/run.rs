@@ -91,7 +91,7 @@ impl Run {
         self.close().await;
         let mut world = self.world.lock();
         for what in PANICS.take() {
-            world.violate("panic", what, false);
+            world.violate("panic", what);
         }
         Report {
             plan,
@@ -197,14 +197,14 @@ impl Run {
         let ended = match worker.ended.try_recv() {
             Ok(ended) => Some(ended),
             Err(tokio::sync::oneshot::error::TryRecvError::Closed) => {
-                world.violate("supervisor", format!("the supervisor of worker {incarnation} died"), false);
+                world.violate("supervisor", format!("the supervisor of worker {incarnation} died"));
                 None
             }
             Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
                 let limit = world.plan.drain_ms * 2 + 10_000;
                 if world.is_alive(incarnation) && worker.stop_asked_at.is_some_and(|at| at + limit < now) {
                     worker.stop_asked_at = None;
-                    world.violate("stop", format!("worker {incarnation} does not end"), false);
+                    world.violate("stop", format!("worker {incarnation} does not end"));
                 }
                 if world.is_alive(incarnation) {
                     return;
@@ -217,15 +217,11 @@ impl Run {
             let code = ended.map_or(255, |ended| ended.exit_code);
             let left = world.awaited_of(incarnation);
             if code == 0 && !left.is_empty() {
-                world.violate(
-                    "stop",
-                    format!("worker {incarnation} ends with 0, and {left:?} unanswered"),
-                    false,
-                );
+                world.violate("stop", format!("worker {incarnation} ends with 0, and {left:?} unanswered"));
             }
             let excused = world.plan.kind == Kind::Rough || world.is_disturbed(incarnation);
             if code != 0 && !excused {
-                world.violate("stop", format!("worker {incarnation} ends with {code}"), false);
+                world.violate("stop", format!("worker {incarnation} ends with {code}"));
             }
             world.kill(incarnation, "is gone");
         }
@@ -248,15 +244,15 @@ impl Run {
         let books = worker.office.snapshot().accounts;
         let sum = books.sent + books.dead_lettered + books.expired + books.in_flight + books.returned;
         if books.consumed != sum || books.waiting > books.in_flight {
-            world.violate("O5", format!("worker {}: {books:?}", worker.incarnation), false);
+            world.violate("O5", format!("worker {}: {books:?}", worker.incarnation));
         }
         let (jobs, bytes) = worker.credits.in_use();
         let largest = 900;
         if jobs > world.plan.jobs_in_flight || bytes > world.plan.bytes_in_flight + largest {
-            world.violate("O8", format!("{jobs} jobs, {bytes} bytes in flight"), false);
+            world.violate("O8", format!("{jobs} jobs, {bytes} bytes in flight"));
         }
         if books.in_flight > u64::try_from(jobs).unwrap() {
-            world.violate("O8", format!("{jobs} credits for {} jobs in flight", books.in_flight), false);
+            world.violate("O8", format!("{jobs} credits for {} jobs in flight", books.in_flight));
         }
     }
 
@@ -279,7 +275,7 @@ impl Run {
                 sum(&["mailroom_emails_total{", "mailroom_in_flight ", "mailroom_jobs_returned_total "]);
             if (consumed - accounted).abs() > 0.1 {
                 let what = format!("worker {}: {consumed} consumed, {accounted} seen", worker.incarnation);
-                self.world.lock().violate("O5", what, false);
+                self.world.lock().violate("O5", what);
             }
         }
     }
@@ -328,9 +324,9 @@ impl Run {
                 break;
             }
             let mut world = self.world.lock();
-            if world.now() >= deadline || world.violations.iter().filter(|v| !v.needs_metadata).count() > 50 {
+            if world.now() >= deadline || world.violations.iter().len() > 50 {
                 for what in world.unfinished() {
-                    world.violate("O1/O7", what, false);
+                    world.violate("O1/O7", what);
                 }
                 break;
             }
@@ -343,7 +339,7 @@ impl Run {
                 && world.is_alive(worker.incarnation)
                 && (in_use != (0, 0) || books.in_flight > 0)
             {
-                world.violate("O8", format!("all is settled, and {in_use:?} is in use, {books:?}"), false);
+                world.violate("O8", format!("all is settled, and {in_use:?} is in use, {books:?}"));
             }
         }
     }
@@ -361,7 +357,7 @@ impl Run {
         }
         let mut world = self.world.lock();
         if world.last_transit != transits {
-            world.violate("stop", "e-mails are sent by workers that had nothing to do".into(), false);
+            world.violate("stop", "e-mails are sent by workers that had nothing to do".into());
         }
     }
 }
