@@ -78,7 +78,9 @@ impl World {
             // Of this one nobody knows yet.
             found.letter_told_at = None;
         }
-        let crashed = letter.failure.cause.as_str() == "crash" && !found.panicked && self.counts.panics == 0;
+        // A process that is killed while it tries a job carefully can't tell that from the job's doing.
+        let none_died = self.counts.panics + self.counts.kills + self.counts.losses == 0;
+        let crashed = letter.failure.cause.as_str() == "crash" && !found.panicked && none_died;
         let mut wrong = Vec::new();
         for (index, recipient) in found.recipients.iter_mut().enumerate() {
             if letter.served.contains(index) {
