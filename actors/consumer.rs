@@ -17,10 +17,11 @@ use crate::messages::{
     AreYouAlive, Ask, Drain, Drained, Escalate, Event, HandOver, MailerGone, Publish, Purge, Resized,
     RetryDue,
 };
+use crate::office::TicketOffice;
 use crate::pool::Pool;
 use crate::ports::{OffsetLog, OffsetLogEvent, WallClock};
 use crate::throttle::Throttle;
-use crate::ticket::{Claim, Ticket, TicketOffice, Verdict};
+use crate::ticket::{Claim, Ticket, Verdict};
 use crate::vitals::Vitals;
 
 /// What each generation of the consumer is made of.
@@ -54,9 +55,14 @@ pub struct Consumer {
     drained_in_time: Option<bool>,
     /// Whether the circuit was not closed when it was last looked at.
     relay_is_away: Option<bool>,
+    /// When the log last said that a commit was refused.
+    refusal_told: Option<Instant>,
     /// When the pool is looked at for the next probe.
     probe_at: Option<Instant>,
 }
+
+/// A commit that is refused again and again is told at most so often.
+const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
 impl Consumer {
     pub fn new(parts: ConsumerParts, guard: DeathGuard) -> Consumer {
@@ -69,6 +75,7 @@ impl Consumer {
             draining: false,
             drained_in_time: None,
             relay_is_away: None,
+            refusal_told: None,
             probe_at: None,
         }
     }
@@ -245,7 +252,11 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                     Err(refusal) if refusal.metadata_too_large => CommitAnswer::TooLarge,
                     Err(_) => CommitAnswer::Refused,
                 });
-                if let Err(refusal) = result {
+                let now = Instant::now();
+                if let Err(refusal) = result
+                    && self.refusal_told.is_none_or(|at| now >= at + BETWEEN_LINES)
+                {
+                    self.refusal_told = Some(now);
                     tracing::warn!(reason = %refusal.reason, not_ours = refusal.not_ours, "commit refused");
                 }
                 // An attempt may have waited for it.

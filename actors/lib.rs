@@ -34,6 +34,7 @@ pub mod ports;
 pub mod domain;
 
 pub mod credits;
+pub mod office;
 pub mod throttle;
 pub mod ticket;
 

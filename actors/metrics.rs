@@ -15,9 +15,9 @@ use crate::domain::failure::{Cause, Class};
 use crate::domain::pace::Circuit;
 use crate::guard::{ActorName, DeathGuard};
 use crate::messages::{AreYouAlive, Event, Scrape};
+use crate::office::{Snapshot, TicketOffice};
 use crate::ports::WallClock;
 use crate::throttle::Throttle;
-use crate::ticket::{Snapshot, TicketOffice};
 use crate::vitals::Vitals;
 
 /// Every metric of the service, made once; each generation of the actor is handed the same ones.

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use crate::domain::pace::Circuit;
 use crate::guard::ChildId;
 use crate::messages::{Ask, Deliver};
+use crate::office::TicketOffice;
 use crate::throttle::Throttle;
-use crate::ticket::{Ticket, TicketOffice};
+use crate::ticket::Ticket;
 use crate::vitals::Vitals;
 
 pub struct Pool {

@@ -21,10 +21,10 @@ use mailroom_actors::messages::{
     ActorState, ActorStatus, GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop,
 };
 use mailroom_actors::metrics::Families;
+use mailroom_actors::office::TicketOffice;
 use mailroom_actors::ports::{Jitter, OffsetLog, OffsetLogEvent, WallClock};
 use mailroom_actors::supervisor::{self, Settings, Supervisor, World};
 use mailroom_actors::throttle::Throttle;
-use mailroom_actors::ticket::TicketOffice;
 use mailroom_actors::vitals::Vitals;
 use tokio::sync::oneshot;
 

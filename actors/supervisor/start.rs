@@ -18,9 +18,9 @@ use crate::line::Line;
 use crate::mailer::MailerParts;
 use crate::messages::Scrape;
 use crate::metrics::{Families, MetricsParts};
+use crate::office::TicketOffice;
 use crate::ports::{Composer, DeadLetterLog, Jitter, OffsetLog, OffsetLogEvent, Relay, WallClock};
 use crate::throttle::Throttle;
-use crate::ticket::TicketOffice;
 use crate::vitals::Vitals;
 
 /// The numbers that the actors are set up with.

@@ -16,10 +16,10 @@ use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::line::Line;
 use mailroom_actors::messages::Scrape;
 use mailroom_actors::metrics::Families;
+use mailroom_actors::office::TicketOffice;
 use mailroom_actors::ports::{Composer, Email, Jitter, OffsetLog, OffsetLogEvent, WallClock};
 use mailroom_actors::supervisor::{self, Ended, Settings, Supervisor};
 use mailroom_actors::throttle::Throttle;
-use mailroom_actors::ticket::TicketOffice;
 use mailroom_actors::vitals::Vitals;
 use tokio::sync::oneshot;
 
