@@ -8,8 +8,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::RecipientSet;
-use super::ledger::{AssignmentId, Hold};
 use super::metadata::{MAX_CHARACTERS, Metadata, Past};
+
+/// One assignment of one partition to this worker; a partition that comes back has a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssignmentId(pub u64);
+
+/// Where a taken job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// In the ready queue, or on its way to a mailer.
+    Queued,
+    /// A mailer has it, before the dot.
+    Working,
+    /// It waits for its retry to come due.
+    Waiting,
+    /// Its final dot may have been sent: only the relay's answer can tell.
+    PastTheDot,
+    /// Its dead letter is being published.
+    DeadLettering,
+}
+
+impl Hold {
+    /// A revoke or stop takes back what is not yet past the dot, and awaits the rest.
+    pub(super) fn can_be_taken_back(self) -> bool {
+        matches!(self, Hold::Queued | Hold::Working | Hold::Waiting)
+    }
+}
 
 /// A taken job that is not settled.
 #[derive(Debug)]
