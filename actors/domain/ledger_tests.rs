@@ -491,3 +491,62 @@ fn a_stop_is_no_unclean_end_even_when_it_is_cut_short() {
     assert!(!ledger.is_guarded());
     assert!(matches!(ledger.take(0, 0, None, 1).0, Taken::Job { ended_the_process: false, .. }));
 }
+
+proptest! {
+    /// Whatever ends the process, in whatever order its jobs are tried, and however seldom it commits.
+    #[test]
+    fn those_that_end_the_process_are_found_out_and_no_others(
+        poisonous in proptest::collection::btree_set(0i64..20, 0..5),
+        orders in proptest::collection::vec(any::<u64>(), 40),
+        commits in proptest::collection::vec(any::<bool>(), 400),
+    ) {
+        const JOBS: i64 = 20;
+        let mut committed = (0, String::new());
+        let mut commits = commits.into_iter().cycle();
+        let (mut sent, mut blamed) = (BTreeSet::new(), BTreeSet::new());
+        let mut starts = orders.into_iter();
+        'start: loop {
+            let Some(order) = starts.next() else {
+                prop_assert!(false, "it never ends");
+                break;
+            };
+            let mut ledger = Ledger::new(LIMIT);
+            ledger.assign(0, found(Some(committed.0), &committed.1, JOBS));
+            committed = commit(&mut ledger).pop().unwrap_or(committed);
+            let mut jobs = Vec::new();
+            for offset in committed.0..JOBS {
+                match ledger.take(0, offset, None, 1) {
+                    (Taken::Job { ended_the_process: true, .. }, job) => {
+                        prop_assert!(poisonous.contains(&offset), "{offset} is blamed, and innocent");
+                        blamed.insert(offset);
+                        ledger.settle(job, Settlement::DeadLettered);
+                    }
+                    (Taken::Job { .. }, job) => jobs.push(job),
+                    (other, _) => prop_assert_eq!(other, Taken::AlreadyFinished),
+                }
+            }
+            if !ledger.is_guarded() && !jobs.is_empty() {
+                let by = usize::try_from(order % jobs.len() as u64).expect("small");
+                jobs.rotate_left(by);
+            }
+            for job in jobs {
+                while !ledger.may_attempt(job) {
+                    let due = commit(&mut ledger);
+                    prop_assert!(!due.is_empty(), "it waits for a commit that never comes");
+                    committed = due[0].clone();
+                }
+                if poisonous.contains(&job.offset) {
+                    continue 'start;
+                }
+                ledger.settle(job, Settlement::Sent);
+                sent.insert(job.offset);
+                if commits.next() == Some(true) {
+                    committed = commit(&mut ledger).pop().unwrap_or(committed);
+                }
+            }
+            break;
+        }
+        prop_assert_eq!(&blamed, &poisonous);
+        prop_assert_eq!(sent.len() + blamed.len(), 20);
+    }
+}
