@@ -165,7 +165,9 @@ impl LastCommit {
             Some(Ok(())) => return Some(Ok(())),
             Some(Err(refusal)) if refusal.not_ours => return Some(Err(refusal.reason)),
             Some(Err(refusal)) => {
-                tracing::warn!(reason = refusal.reason, "the last commit was refused and is tried again");
+                if self.refused.as_ref() != Some(&refusal.reason) {
+                    tracing::warn!(reason = refusal.reason, "the last commit was refused and is tried again");
+                }
                 self.refused = Some(refusal.reason);
                 self.sent = false;
                 self.not_before = now + BETWEEN_TRIES;

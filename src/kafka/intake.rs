@@ -156,7 +156,11 @@ impl Intake {
             } else {
                 self.rebalance.advance(&mut self.member);
                 arrivals::announce(&mut self.member);
-                self.out_of_range.advance(&mut self.member);
+                // Its partitions are let go of and taken over again: librdkafka would take that for the answer to
+                // a rebalance under way.
+                if self.rebalance.is_idle() {
+                    self.out_of_range.advance(&mut self.member);
+                }
                 more = self.reads && self.read();
             }
             if !more {

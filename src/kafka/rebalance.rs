@@ -69,6 +69,11 @@ impl Rebalance {
         self.queue.push_back(event);
     }
 
+    /// Nothing is under way, and nothing waits.
+    pub fn is_idle(&self) -> bool {
+        self.step.is_none() && self.queue.is_empty()
+    }
+
     /// One look at what is under way.
     pub fn advance(&mut self, member: &mut Member) {
         let step = match self.step.take() {

@@ -14,6 +14,7 @@ use mailroom_actors::ports::{OffsetLogEvent, Watermarks};
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::bell::Bell;
@@ -27,6 +28,8 @@ const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
 /// Where a partition's first answer is waited for.
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+/// Where one leader spoils the answer each is asked by itself: so long.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ConsumerContext for ClientLog {}
 
@@ -175,29 +178,51 @@ impl Watch {
         let answer = if assigned.is_empty() {
             self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map(|_| Vec::new())
         } else {
-            ask(&self.observer, &self.topic, &assigned)
+            ask(&self.observer, &self.topic, &assigned, ANSWER_TIMEOUT)
         };
         // Serves the log and the errors of this client; it has no records.
         while self.observer.poll(Duration::ZERO).is_some() {}
         let heard = self.observer.context().take_error();
         match answer {
-            Ok(watermarks) => {
-                self.pulse.answered();
-                let watermarks = self.keep(watermarks, assignment);
-                if !watermarks.is_empty() {
-                    // When nobody listens any more the loop ends.
-                    let _ = self.events.send_blocking(OffsetLogEvent::Watermarks(watermarks));
+            Ok(watermarks) => self.answered(watermarks, assignment),
+            // One leader that is away spoils the answer for all: librdkafka gives the whole or nothing.
+            Err(error) => match self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT) {
+                Ok(metadata) => self.answered(self.ask_each_leader(&metadata, &assigned), assignment),
+                Err(_) => {
+                    let why = heard.map_or_else(|| error.to_string(), |(_, text)| text);
+                    self.pulse.silent(format!("no broker answers: {why}"));
                 }
-            }
-            // One leader away spoils the answer; another broker may well be there.
-            Err(_) if self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).is_ok() => {
-                self.pulse.answered();
-            }
-            Err(error) => {
-                let why = heard.map_or_else(|| error.to_string(), |(_, text)| text);
-                self.pulse.silent(format!("no broker answers: {why}"));
+            },
+        }
+    }
+
+    fn answered(&self, watermarks: Vec<Watermarks>, assignment: u64) {
+        self.pulse.answered();
+        let watermarks = self.keep(watermarks, assignment);
+        if !watermarks.is_empty() {
+            // When nobody listens any more the loop ends.
+            let _ = self.events.send_blocking(OffsetLogEvent::Watermarks(watermarks));
+        }
+    }
+
+    /// The watermarks of those partitions whose leader answers.
+    fn ask_each_leader(&self, metadata: &Metadata, assigned: &[i32]) -> Vec<Watermarks> {
+        let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            if assigned.contains(&partition.id()) && partition.leader() >= 0 {
+                by_leader.entry(partition.leader()).or_default().push(partition.id());
             }
         }
+        let mut found = Vec::new();
+        for (leader, partitions) in by_leader {
+            match ask(&self.observer, &self.topic, &partitions, LEADER_TIMEOUT) {
+                Ok(answered) => found.extend(answered),
+                Err(error) => {
+                    tracing::warn!(leader, partitions = ?partitions, %error, "a leader does not tell its partitions' ends");
+                }
+            }
+        }
+        found
     }
 
     /// Keeps what was answered of partitions that are ours since assignment `until` or before. Returns what
@@ -231,9 +256,14 @@ impl Watch {
 /// The watermarks of `partitions`; those that can't be answered just now are left out.
 ///
 /// # Errors
-/// When no leader answers for any of them within 4 s.
-fn ask(observer: &Observer, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<Watermarks>> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
+/// When no leader answers for any of them within `limit`, or one of several does not answer.
+fn ask(
+    observer: &Observer,
+    topic: &str,
+    partitions: &[i32],
+    limit: Duration,
+) -> KafkaResult<Vec<Watermarks>> {
+    let deadline = Instant::now() + limit;
     let lows = ends(observer, topic, partitions, Offset::Beginning, deadline)?;
     let highs = ends(observer, topic, partitions, Offset::End, deadline)?;
     let found: Vec<Watermarks> = partitions
