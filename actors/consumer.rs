@@ -94,14 +94,16 @@ impl Consumer {
                 tracing::info!("circuit closed: the relay answers again");
             }
         }
-        let next = self.parts.throttle.next_probe();
-        if next.is_some() && next != self.probe_at {
-            let wait = next.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-            ctx.run_later(wait, |consumer, ctx| {
+        // One that is due already waits for something else: a job, a mailer, a commit.
+        let now = Instant::now();
+        if let Some(next) = self.parts.throttle.next_probe().filter(|at| *at > now)
+            && self.probe_at != Some(next)
+        {
+            ctx.run_later(next - now, |consumer, ctx| {
                 consumer.probe_at = None;
                 consumer.dispatch(ctx);
             });
-            self.probe_at = next;
+            self.probe_at = Some(next);
         }
     }
 
