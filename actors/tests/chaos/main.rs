@@ -10,6 +10,7 @@ mod job;
 mod letters;
 mod member;
 mod oracles;
+mod pacing;
 mod plan;
 mod relay;
 mod run;
@@ -83,13 +84,13 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
     let mut failed = BTreeMap::new();
     for report in &reports {
         if !report.violations.is_empty() {
-            failed.insert(report.plan.seed, report.explain(&report.violations));
+            failed.insert(report.plan.seed, report.explain());
         }
     }
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     let summary = format!(
         "{} seeds: {} jobs, {} copies, {} repeated, {} letters, {} kills, {} losses, {} revokes, {} stops, \
-         {} panics, {} commits, {} refused, {} ambiguous, {} s simulated",
+         {} panics, {} commits, {} refused, {} ambiguous, {} circuits opened, {} probes, {} dead-lettered crash, {} innocents of them, {} s simulated",
         reports.len(),
         sum(|r| r.jobs as u64),
         sum(|r| r.counts.copies.into()),
@@ -103,6 +104,10 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
         sum(|r| r.counts.commits.into()),
         sum(|r| r.counts.commits_refused.into()),
         sum(|r| r.counts.ambiguous.into()),
+        sum(|r| r.counts.opened.into()),
+        sum(|r| r.counts.probes.into()),
+        sum(|r| r.counts.crashes.into()),
+        sum(|r| r.counts.innocents.into()),
         sum(|r| r.simulated_ms / 1_000),
     );
     println!("{summary}");

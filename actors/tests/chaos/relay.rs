@@ -47,6 +47,19 @@ fn reply(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> Reply {
 }
 
 impl World {
+    /// Whether the attempt will have ended "slower", as far as this transaction tells.
+    fn noted_limits(&mut self, job: usize, script: &Script) {
+        let slower = |reply: &Reply| matches!(reply.code, 421 | 454);
+        let found = &mut self.jobs[job];
+        found.is_limited = match script {
+            Script::AtMail(reply) => slower(reply),
+            Script::Offered { refusals, dot: Dot::Replied(reply), .. } => {
+                slower(reply) && refusals.iter().all(Option::is_none)
+            }
+            Script::Lost(_) | Script::Offered { .. } => false,
+        };
+    }
+
     fn is_awkward(&self) -> bool {
         self.now() < self.until.awkward
     }
@@ -61,6 +74,7 @@ impl World {
             return Err(Failure::replied(Stage::Greeting, &reply));
         }
         self.connections += 1;
+        self.connected(incarnation);
         let carries = if self.rng.u32(0..3) == 0 { self.rng.u32(1..6) } else { 1_000 };
         self.note(format!("worker {incarnation} connects to the relay, for {carries} e-mails"));
         Ok(carries)
@@ -256,7 +270,9 @@ struct FakeConnection {
 
 impl Drop for FakeConnection {
     fn drop(&mut self) {
-        self.world.lock().connections -= 1;
+        let mut world = self.world.lock();
+        world.connections -= 1;
+        world.incarnations[self.incarnation].pacing.connections -= 1;
     }
 }
 
@@ -276,6 +292,7 @@ impl FakeConnection {
     async fn run(&mut self, job: usize, to: &[usize], gate: &dyn Gate) -> Vec<Outcome> {
         let (world, incarnation) = (Shared::clone(&self.world), self.incarnation);
         let wait = world.lock().rng.u64(1..30);
+        world.lock().sends(incarnation);
         self.usable = false;
         sleep(Duration::from_millis(wait)).await;
         World::burn(&world, incarnation, Fuse::Send, Some(job));
@@ -283,6 +300,7 @@ impl FakeConnection {
             return pending().await;
         }
         let script = world.lock().script(job, to, self.carried >= self.carries);
+        world.lock().noted_limits(job, &script);
         let all = |failure: Failure| vec![Outcome::Failed(failure); to.len()];
         let (refusals, dot, dot_ms) = match script {
             Script::Lost(stage) => return all(Failure::lost(stage, "Connection reset by peer")),
@@ -365,6 +383,11 @@ impl Connection for FakeConnection {
     }
 
     fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
-        async move { sleep(Duration::from_millis(1)).await }.boxed_local()
+        async move {
+            let wait = self.world.lock().rng.u64(1..30);
+            sleep(Duration::from_millis(wait)).await;
+            drop(self);
+        }
+        .boxed_local()
     }
 }
