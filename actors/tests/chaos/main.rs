@@ -137,7 +137,7 @@ fn rough_faults_lose_nothing_and_repeat_no_more_than_they_must() {
 fn the_same_seed_is_the_same_run() {
     sort_panics();
     for seed in [3, 14, 15] {
-        let plan = Plan::new(seed, Kind::Rough);
+        let plan = Plan { killers: true, ..Plan::new(seed, Kind::Rough) };
         let (first, second) = (run(&plan), run(&plan));
         for (line, again) in first.log.iter().zip(&second.log) {
             assert_eq!(line, again, "SEED={seed}");
@@ -151,7 +151,11 @@ fn complaints(broken: Broken) -> BTreeMap<&'static str, usize> {
     sort_panics();
     let mut complaints = BTreeMap::new();
     for seed in 0..10 {
-        let report = run(&Plan { broken, slots: 3, ..Plan::new(seed, Kind::Graceful) });
+        let mut plan = Plan { broken, slots: 3, ..Plan::new(seed, Kind::Graceful) };
+        if broken == Broken::SettingsAreNotKept {
+            plan = Plan { max_rate: Some(20), breaker_failures: 3, ..plan };
+        }
+        let report = run(&plan);
         for violation in &report.violations {
             *complaints.entry(violation.oracle).or_default() += 1;
         }
@@ -193,4 +197,12 @@ fn a_poll_thread_that_skips_records_is_noticed() {
 fn partitions_that_are_handed_on_without_a_revoke_are_noticed() {
     let found = complaints(Broken::AssignmentsAreNotRevoked);
     assert!(!found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_worker_that_does_not_keep_to_its_settings_is_noticed() {
+    let found = complaints(Broken::SettingsAreNotKept);
+    for oracle in ["rate", "connections", "circuit", "attempts"] {
+        assert!(found.contains_key(oracle), "{oracle}: {found:?}");
+    }
 }

@@ -23,6 +23,8 @@ pub enum Broken {
     RecordsAreSkipped,
     /// A partition is handed on without a word to the worker that has it.
     AssignmentsAreNotRevoked,
+    /// The workers are given other limits than they are measured by.
+    SettingsAreNotKept,
 }
 
 /// A port that panics at one of its next calls.

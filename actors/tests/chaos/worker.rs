@@ -27,7 +27,7 @@ use crate::job::Making;
 use crate::letters::FakeLetters;
 use crate::member::{Desk, Poll};
 use crate::pacing::Pacing;
-use crate::plan::{Fuse, Plan};
+use crate::plan::{Broken, Fuse, Plan};
 use crate::relay::FakeRelay;
 use crate::world::{Incarnation, Shared, World};
 
@@ -45,11 +45,21 @@ pub struct Worker {
     pub back_after_ms: Option<u64>,
 }
 
+/// The pool's size, the interval between probes, the rate, and when to try again, as the worker is told.
+fn limits(plan: &Plan) -> (usize, u64, Option<u32>, RetryPolicy) {
+    if plan.broken == Broken::SettingsAreNotKept {
+        let retry = RetryPolicy { limited_is_retried: true, max_attempts: 2, ..RetryPolicy::default() };
+        return (plan.mailers + 3, 10, None, retry);
+    }
+    (plan.mailers, plan.probe_interval_ms, plan.max_rate, RetryPolicy::default())
+}
+
 fn settings(plan: &Plan) -> Settings {
+    let (mailers, _, _, retry) = limits(plan);
     Settings {
-        mailers: plan.mailers,
+        mailers,
         mailers_max: 64,
-        retry: RetryPolicy::default(),
+        retry,
         crash_limit: plan.crash_limit,
         commit_interval: Duration::from_millis(plan.commit_interval_ms),
         drain_timeout: Duration::from_millis(plan.drain_ms),
@@ -66,22 +76,17 @@ impl Worker {
     /// put together.
     pub fn start(world: &Shared, slot: usize) -> Worker {
         let plan = world.lock().plan.clone();
-        let breaker = Breaker {
-            failures: plan.breaker_failures,
-            probe_interval: Duration::from_millis(plan.probe_interval_ms),
-        };
-        let throttle = Throttle::new(plan.mailers, breaker, plan.max_rate.map(f64::from));
+        let (mailers, probe_interval_ms, max_rate, policy) = limits(&plan);
+        let probe_interval = Duration::from_millis(probe_interval_ms);
+        let breaker = Breaker { failures: plan.breaker_failures, probe_interval };
+        let throttle = Throttle::new(mailers, breaker, max_rate.map(f64::from));
         let incarnation = world.lock().new_incarnation(slot, Arc::clone(&throttle));
         let (events, offset_events) = async_channel::unbounded();
         let desk = Desk::new(Shared::clone(world), incarnation);
         let offset_log: Arc<dyn OffsetLog> = Arc::<Desk>::clone(&desk);
         let credits = Arc::new(Credits::new(plan.jobs_in_flight, plan.bytes_in_flight));
-        let office = TicketOffice::new(
-            Arc::clone(&credits),
-            Arc::clone(&offset_log),
-            RetryPolicy::default(),
-            plan.crash_limit,
-        );
+        let office =
+            TicketOffice::new(Arc::clone(&credits), Arc::clone(&offset_log), policy, plan.crash_limit);
         let port = |fuse| Port { world: Shared::clone(world), incarnation, fuse };
         let actors = supervisor::World {
             office: Arc::clone(&office),
