@@ -113,7 +113,7 @@ async fn run(
                 // What is past the dot is awaited; the rest is given up unsent, its connection with it.
                 is_cancelled = true;
                 if !gate.opened.get() {
-                    return (AttemptEnd::TakenBack, None);
+                    return (known.take().taken_back(), None);
                 }
             }
         }
@@ -135,11 +135,24 @@ impl Known {
     }
 
     /// The attempt ends with this failure for whoever has no outcome yet.
-    fn ended_by(mut self, failure: Failure) -> AttemptEnd {
+    fn ended_by(self, failure: Failure) -> AttemptEnd {
         if self.ended.is_empty() {
             return AttemptEnd::Failed(failure);
         }
-        self.ended.extend(self.asked.iter().map(|index| (*index, Outcome::Failed(failure.clone()))));
+        self.rest(&Outcome::Failed(failure))
+    }
+
+    /// The job is given up before the dot: what is known of others of its recipients stays known.
+    fn taken_back(self) -> AttemptEnd {
+        if self.ended.is_empty() {
+            return AttemptEnd::TakenBack;
+        }
+        self.rest(&Outcome::TakenBack)
+    }
+
+    /// So it ends for whoever has no outcome yet.
+    fn rest(mut self, outcome: &Outcome) -> AttemptEnd {
+        self.ended.extend(self.asked.iter().map(|index| (*index, outcome.clone())));
         self.answered()
     }
 }
