@@ -24,6 +24,26 @@ use crate::throttle::{Permit, Throttle};
 use crate::ticket::{Ticket, Verdict};
 use crate::vitals::Vitals;
 
+/// How long a connection is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLife {
+    /// `smtp.max_emails_per_connection`.
+    pub max_emails: u32,
+    /// `smtp.idle_timeout`.
+    pub idle_timeout: Duration,
+}
+
+impl ConnectionLife {
+    /// A connection that has met so many refusals in a row is changed for a new one: Postfix delays its answers
+    /// from the tenth on, and ends it at the twentieth.
+    const MAX_REFUSED: u32 = 8;
+
+    /// Whether no other e-mail is to go over it.
+    pub fn is_over(self, connection: &dyn Connection) -> bool {
+        connection.carried() >= self.max_emails || connection.refused_in_a_row() >= Self::MAX_REFUSED
+    }
+}
+
 /// What every attempt needs.
 #[derive(Clone)]
 pub struct Tools {
@@ -33,6 +53,7 @@ pub struct Tools {
     pub metrics: crate::line::Line<Event>,
     pub vitals: Arc<Vitals>,
     pub throttle: Arc<Throttle>,
+    pub connections: ConnectionLife,
     /// Makes a failure's reason fit for a log line: addresses masked.
     pub mask: Rc<dyn Fn(&str) -> String>,
 }
@@ -70,7 +91,8 @@ pub async fn attempt(
     let began = Instant::now();
     let waited = Cell::new(Duration::ZERO);
     let (end, kept) = run(ticket, connection, tools, &waited).await;
-    permit.ended(seen(&end));
+    let is_probe = permit.is_probe();
+    permit.ended(seen(&end, is_probe));
     let took = began.elapsed().saturating_sub(waited.get());
     let timing = Timing { at, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) };
     ticket.verdict = Some(Verdict::Ended(end, timing));
@@ -134,25 +156,21 @@ impl Known {
         AttemptEnd::Answered { recipients: self.recipients, outcomes: self.ended }
     }
 
-    /// The attempt ends with this failure for whoever has no outcome yet.
-    fn ended_by(self, failure: Failure) -> AttemptEnd {
-        if self.ended.is_empty() {
-            return AttemptEnd::Failed(failure);
-        }
-        self.rest(&Outcome::Failed(failure))
-    }
-
-    /// The job is given up before the dot: what is known of others of its recipients stays known.
-    fn taken_back(self) -> AttemptEnd {
+    /// The attempt is cut off for whoever has no outcome yet.
+    fn taken_back(mut self) -> AttemptEnd {
         if self.ended.is_empty() {
             return AttemptEnd::TakenBack;
         }
-        self.rest(&Outcome::TakenBack)
+        self.ended.extend(self.asked.iter().map(|index| (*index, Outcome::TakenBack)));
+        self.answered()
     }
 
-    /// So it ends for whoever has no outcome yet.
-    fn rest(mut self, outcome: &Outcome) -> AttemptEnd {
-        self.ended.extend(self.asked.iter().map(|index| (*index, outcome.clone())));
+    /// The attempt ends with this failure for whoever has no outcome yet.
+    fn ended_by(mut self, failure: Failure) -> AttemptEnd {
+        if self.ended.is_empty() {
+            return AttemptEnd::Failed(failure);
+        }
+        self.ended.extend(self.asked.iter().map(|index| (*index, Outcome::Failed(failure.clone()))));
         self.answered()
     }
 }
@@ -265,6 +283,9 @@ async fn offer(
             free_try_is_left = false;
             connection = None;
         }
+        if let Some(worn) = connection.take_if(|open| tools.connections.is_over(&**open)) {
+            worn.quit().await;
+        }
         // What follows a 452 goes over a connection that has just carried an e-mail.
         may_have_ended = connection.is_some();
         to = next;
@@ -272,8 +293,8 @@ async fn offer(
 }
 
 /// What an attempt that ended so showed of the relay: the best word that it gave about anyone of the recipients,
-/// but that a "slower" counts first after "taken".
-fn seen(end: &AttemptEnd) -> Seen {
+/// but that a "slower" counts first after "taken", unless it was a probe: that asks whether the relay answers.
+fn seen(end: &AttemptEnd, is_probe: bool) -> Seen {
     let of = |failure: &Failure| match failure {
         Failure { spends_attempt: false, .. } | Failure { cause: Cause::Crash, .. } => Seen::Nothing,
         Failure { class, .. } => Seen::of(Some(*class)),
@@ -291,7 +312,10 @@ fn seen(end: &AttemptEnd) -> Seen {
             Outcome::TakenBack => Seen::Nothing,
         })
         .collect();
-    let best = [Seen::Taken, Seen::Limited, Seen::Answered, Seen::Ambiguous, Seen::Infrastructure];
+    let mut best = [Seen::Taken, Seen::Limited, Seen::Answered, Seen::Ambiguous, Seen::Infrastructure];
+    if is_probe {
+        best.swap(1, 2);
+    }
     best.into_iter().find(|seen| all.contains(seen)).unwrap_or(Seen::Nothing)
 }
 

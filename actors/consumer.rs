@@ -94,16 +94,16 @@ impl Consumer {
                 tracing::info!("circuit closed: the relay answers again");
             }
         }
-        // One that is due already waits for something else: a job, a mailer, a commit.
-        let now = Instant::now();
-        if let Some(next) = self.parts.throttle.next_probe().filter(|at| *at > now)
-            && self.probe_at != Some(next)
+        // One that is due and was not made now is made when something changes: all that may is dispatched after.
+        let next = self.parts.throttle.next_probe().filter(|at| *at > Instant::now());
+        if let Some(at) = next
+            && next != self.probe_at
         {
-            ctx.run_later(next - now, |consumer, ctx| {
+            ctx.run_later(at.saturating_duration_since(Instant::now()), |consumer, ctx| {
                 consumer.probe_at = None;
                 consumer.dispatch(ctx);
             });
-            self.probe_at = Some(next);
+            self.probe_at = next;
         }
     }
 
@@ -222,7 +222,9 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                         // Nobody waits any more when the poll thread's own time ran out first.
                         let _ = reply.send(office.let_go(&revoked));
                     }
-                    .into_actor(self),
+                    .into_actor(self)
+                    // A job of another partition may have waited for the mark of one of these.
+                    .map(|(), consumer, ctx| consumer.dispatch(ctx)),
                 );
             }
             OffsetLogEvent::Lost(partitions) => {
@@ -233,6 +235,7 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                 self.purge();
                 self.parts.metrics.send(Event::Rebalanced);
                 tracing::warn!(partitions = ?partitions, "partitions lost; what was in hand is another worker's now");
+                self.dispatch(ctx);
             }
             OffsetLogEvent::Committed(result) => {
                 self.parts.metrics.send(Event::Committed { ok: result.is_ok() });
@@ -284,7 +287,7 @@ impl Handler<Ask> for Consumer {
         self.pool.ask(ask);
         if self.parts.office.is_guarded() {
             // The mark of the attempt that has ended is taken off before anything else.
-            self.parts.office.commit();
+            self.parts.office.commit_soon();
         }
         self.dispatch(ctx);
     }

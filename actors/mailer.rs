@@ -20,7 +20,7 @@ use crate::line::Line;
 use crate::messages::{
     AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, HandOver, Publish, Purge, Retire, RetryDue,
 };
-use crate::ports::{Connection, Jitter};
+use crate::ports::Jitter;
 use crate::ticket::{Ticket, Verdict};
 
 /// What each generation of each mailer is made of.
@@ -34,26 +34,6 @@ pub struct MailerParts {
     pub policy: RetryPolicy,
     /// `limits.crashes`.
     pub crash_limit: u32,
-    pub connections: ConnectionLife,
-}
-
-/// How long a connection is kept.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLife {
-    /// `smtp.max_emails_per_connection`.
-    pub max_emails: u32,
-    /// `smtp.idle_timeout`.
-    pub idle_timeout: Duration,
-}
-
-impl ConnectionLife {
-    /// A connection that has met so many refusals in a row is changed for a new one: Postfix delays its answers
-    /// from the tenth on, and ends it at the twentieth.
-    const MAX_REFUSED: u32 = 8;
-
-    fn is_over(self, connection: &dyn Connection) -> bool {
-        connection.carried() >= self.max_emails || connection.refused_in_a_row() >= Self::MAX_REFUSED
-    }
 }
 
 pub struct Mailer {
@@ -122,6 +102,7 @@ impl Mailer {
         self.parts.asks.send(Ask {
             mailer: self.guard.child(),
             is_connected: self.connection.is_some(),
+            again: false,
             recipient: ctx.address().recipient(),
         });
     }
@@ -229,7 +210,8 @@ impl Mailer {
     /// needed is left as it is: it finds nothing to do, and this is called again.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let retry = self.waiting.peek().map(|Reverse(waiting)| waiting.due);
-        let idle = self.connection.as_ref().map(|kept| kept.since + self.parts.connections.idle_timeout);
+        let idle =
+            self.connection.as_ref().map(|kept| kept.since + self.parts.tools.connections.idle_timeout);
         let Some(due) = retry.into_iter().chain(idle).min() else { return };
         if let Some((earlier, handle)) = &self.timer {
             if *earlier <= due {
@@ -244,12 +226,18 @@ impl Mailer {
     /// Says QUIT, lets go of everything, and stops.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.waiting.clear();
-        match self.connection.take() {
-            Some(Kept { connection, .. }) => {
-                ctx.wait(connection.quit().into_actor(self).map(|(), _, ctx| ctx.stop()));
+        let closing = self.closing.take();
+        let connection = self.connection.take();
+        let end = async move {
+            if let Some(closing) = closing {
+                // However that ended, the connection is gone.
+                let _ = closing.await;
             }
-            None => ctx.stop(),
-        }
+            if let Some(Kept { connection, .. }) = connection {
+                connection.quit().await;
+            }
+        };
+        ctx.wait(end.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 
@@ -311,7 +299,7 @@ impl Handler<Attempted> for Mailer {
         let now = Instant::now();
         ticket.last_tried = Some(now);
         match connection {
-            Some(connection) if self.parts.connections.is_over(&*connection) => {
+            Some(connection) if self.parts.tools.connections.is_over(&*connection) => {
                 self.closing = Some(actix_rt::spawn(connection.quit()));
             }
             Some(connection) => {
@@ -336,11 +324,16 @@ impl Handler<WakeUp> for Mailer {
                 self.parts.retries.send(RetryDue(ticket));
             }
         }
-        let idle_timeout = self.parts.connections.idle_timeout;
+        let idle_timeout = self.parts.tools.connections.idle_timeout;
         if let Some(kept) = self.connection.take_if(|kept| kept.since + idle_timeout <= now) {
             self.closing = Some(actix_rt::spawn(kept.connection.quit()));
             // The consumer takes it for one with a connection.
-            self.ask(ctx);
+            self.parts.asks.send(Ask {
+                mailer: self.guard.child(),
+                is_connected: false,
+                again: true,
+                recipient: ctx.address().recipient(),
+            });
         }
         self.set_timer(ctx);
     }

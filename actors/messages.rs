@@ -20,6 +20,8 @@ pub struct Ask {
     pub mailer: ChildId,
     /// It has a connection to the relay open.
     pub is_connected: bool,
+    /// It has asked before, and only has no connection any more: of no interest where it was given a job meanwhile.
+    pub again: bool,
     pub recipient: Recipient<Deliver>,
 }
 

@@ -32,14 +32,15 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(office: Arc<TicketOffice>, throttle: Arc<Throttle>, vitals: Arc<Vitals>) -> Pool {
-        vitals.set_working(BTreeSet::new());
+        // Those who work on while there is a new consumer count.
+        let working = vitals.working();
         Pool {
             retries: VecDeque::new(),
             new: VecDeque::new(),
             errands: VecDeque::new(),
             later: Vec::new(),
             idle: VecDeque::new(),
-            working: BTreeSet::new(),
+            working,
             office,
             throttle,
             vitals,
@@ -64,6 +65,9 @@ impl Pool {
     /// The mailer is idle; a second question of the same one takes the place of the first. Whoever has a
     /// connection open is asked first: relays take only so many.
     pub fn ask(&mut self, ask: Ask) {
+        if ask.again && self.working.contains(&ask.mailer) {
+            return;
+        }
         self.gone(ask.mailer);
         if ask.is_connected {
             self.idle.push_front(ask);

@@ -92,7 +92,7 @@ impl Ticket {
     pub fn may_be_attempted(&self) -> bool {
         let may = self.office.ledger.lock().may_attempt(self.job);
         if !may {
-            self.office.commit();
+            self.office.commit_soon();
         }
         may
     }
@@ -154,6 +154,8 @@ struct Hindrances {
     relay_is_away: bool,
     /// When the first commit was asked for that no answer has said to be taken.
     uncommitted_since: Option<Instant>,
+    /// The last commit was refused: the next one waits for its time, however urgent.
+    refused: bool,
 }
 
 /// A commit that is not taken for so long stops the intake: whatever is sent from then on would be sent again,
@@ -351,9 +353,17 @@ impl TicketOffice {
         self.quiet.notify_waiters();
     }
 
-    /// Asks for the commit of what moved, unless one is unanswered.
+    /// Asks for the commit of what moved, unless one is unanswered. To be called every `kafka.commit_interval`.
     pub fn commit(&self) {
-        let due = self.ledger.lock().begin_commit();
+        let (due, is_committing) = {
+            let mut ledger = self.ledger.lock();
+            (ledger.begin_commit(), ledger.is_committing())
+        };
+        self.intake.lock().refused = false;
+        if !is_committing {
+            // What could not be committed is no longer ours to commit.
+            self.intake.lock().uncommitted_since = None;
+        }
         if !due.is_empty() {
             self.intake.lock().uncommitted_since.get_or_insert_with(Instant::now);
             let unsent = Unsent(self);
@@ -362,11 +372,18 @@ impl TicketOffice {
         }
     }
 
+    /// As [`TicketOffice::commit`], without waiting for its time, unless the last one was refused.
+    pub fn commit_soon(&self) {
+        if !self.intake.lock().refused {
+            self.commit();
+        }
+    }
+
     /// Asks for a commit without waiting for its time, where something can't go on without it.
     pub fn commit_if_urgent(&self) {
         let is_urgent = self.ledger.lock().commit_is_urgent();
         if is_urgent {
-            self.commit();
+            self.commit_soon();
         }
     }
 
@@ -379,6 +396,7 @@ impl TicketOffice {
         if !cleared.is_empty() {
             self.offset_log.read_on();
         }
+        self.intake.lock().refused = matches!(answer, CommitAnswer::Refused | CommitAnswer::TooLarge);
         if matches!(answer, CommitAnswer::Taken | CommitAnswer::NotOurs) {
             self.intake.lock().uncommitted_since = None;
             self.look_at_the_intake();

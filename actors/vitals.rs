@@ -101,10 +101,6 @@ impl Vitals {
         noted.letters_error = Some(error);
     }
 
-    pub fn set_working(&self, working: BTreeSet<ChildId>) {
-        self.noted.lock().working = working;
-    }
-
     pub fn works(&self, mailer: ChildId) {
         self.noted.lock().working.insert(mailer);
     }

@@ -11,12 +11,12 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::future::FusedFuture;
+use mailroom_actors::attempt::ConnectionLife;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::guard::ActorName;
 use mailroom_actors::line::Line;
-use mailroom_actors::mailer::ConnectionLife;
 use mailroom_actors::messages::{
     ActorState, ActorStatus, GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop,
 };

@@ -335,6 +335,11 @@ impl Ledger {
         self.outstanding.is_none() && (self.guarded || self.partitions.values().any(Partition::is_short))
     }
 
+    /// Whether a commit is unanswered.
+    pub fn is_committing(&self) -> bool {
+        self.outstanding.is_some()
+    }
+
     /// What is to be committed now; empty when nothing changed, or while a commit is unanswered.
     pub fn begin_commit(&mut self) -> Vec<Frontier> {
         if self.outstanding.is_some() {

@@ -415,6 +415,20 @@ fn of_two_such_jobs_both_are_found_out_though_each_start_ends_before_any_letter_
 }
 
 #[test]
+fn the_last_job_of_a_partition_is_no_progress_before_it_is_settled() {
+    let mut committed = (9, String::new());
+    for number in 1..=LIMIT + 1 {
+        let mut ledger = start(&committed);
+        commit(&mut ledger);
+        let job = take(&mut ledger, 9);
+        assert_eq!(ledger.is_guarded(), number == LIMIT + 1, "start {number}");
+        ledger.may_attempt(job);
+        ledger.remember(job, Past { attempts: number, ..Past::default() });
+        committed = commit(&mut ledger).pop().expect("what has happened to it");
+    }
+}
+
+#[test]
 fn careful_work_ends_once_the_frontier_has_passed_what_had_been_handed_out() {
     let mut committed = (0, String::new());
     for _ in 0..LIMIT {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::job::RecipientSet;
 use super::ledger::{AssignmentId, Hold};
 use super::metadata::{MAX_CHARACTERS, Metadata, Past};
 
@@ -138,13 +139,16 @@ impl Partition {
             return Taken::NotOurs;
         }
         let past = self.restored.remove(&offset);
-        self.see(offset + 1);
         if past.is_none() && offset < self.finished_to {
+            self.see(offset + 1);
             return Taken::AlreadyFinished;
         }
         let past = past.unwrap_or_default();
         self.with_past += usize::from(!past.is_empty());
+        // Over a gap in front of it the frontier moves, but never past itself.
+        self.changed |= self.jobs.is_empty();
         self.jobs.insert(offset, Job { timestamp_ms, bytes, hold: Some(Hold::Queued), past });
+        self.see(offset + 1);
         Taken::Job { past, ended_the_process: self.culprits.contains(&offset) }
     }
 
@@ -177,11 +181,11 @@ impl Partition {
         }
     }
 
-    /// What has happened to the job by now.
-    pub fn remember(&mut self, offset: i64, past: Past) {
-        if let Some(job) = self.jobs.get_mut(&offset)
-            && job.past != past
-        {
+    /// What has happened to the job by now. Whoever was served stays so.
+    pub fn remember(&mut self, offset: i64, mut past: Past) {
+        let Some(job) = self.jobs.get_mut(&offset) else { return };
+        past.served = RecipientSet::from_bits(past.served.bits() | job.past.served.bits());
+        if job.past != past {
             self.with_past -= usize::from(!job.past.is_empty());
             self.with_past += usize::from(!past.is_empty());
             job.past = past;

@@ -158,6 +158,8 @@ impl Supervisor {
 
     fn died(&mut self, id: ChildId, panic: Option<String>, ctx: &mut Context<Self>) {
         if id.name == ActorName::Mailer {
+            // Also where no consumer is there to hear it.
+            self.consumer.vitals.rests(id);
             self.tell_consumer(MailerGone(id));
         }
         let Some(child) = self.children.get_mut(&(id.name, id.slot)) else { return };
@@ -167,6 +169,10 @@ impl Supervisor {
         child.address = None;
         if child.retiring || (self.stopping && panic.is_none()) {
             self.children.remove(&(id.name, id.slot));
+            if id.name == ActorName::Mailer && id.slot < self.size && !self.stopping {
+                // The pool has grown again meanwhile: only now is the old connection closed.
+                self.spawn(id.name, id.slot);
+            }
             return;
         }
         let what = panic.unwrap_or_else(|| "ended by itself".into());
@@ -234,7 +240,10 @@ impl Supervisor {
             }
         }
         for slot in self.size..size {
-            self.spawn(ActorName::Mailer, slot);
+            let retires = self.children.get(&(ActorName::Mailer, slot)).is_some_and(|child| child.retiring);
+            if !retires {
+                self.spawn(ActorName::Mailer, slot);
+            }
         }
         self.size = size;
         self.consumer.throttle.resize(size);

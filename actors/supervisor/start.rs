@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Lines, Supervisor};
-use crate::attempt::Tools;
+use crate::attempt::{ConnectionLife, Tools};
 use crate::consumer::ConsumerParts;
 use crate::dead_letters::DeadLettersParts;
 use crate::domain::retry::RetryPolicy;
 use crate::line::Line;
-use crate::mailer::{ConnectionLife, MailerParts};
+use crate::mailer::MailerParts;
 use crate::messages::Scrape;
 use crate::metrics::{Families, MetricsParts};
 use crate::ports::{Composer, DeadLetterLog, Jitter, OffsetLog, OffsetLogEvent, Relay, WallClock};
@@ -92,6 +92,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
                 metrics: lines.events.clone(),
                 vitals: Arc::clone(&world.vitals),
                 throttle: Arc::clone(&world.throttle),
+                connections: settings.connections,
                 mask: Rc::clone(&world.mask),
             },
             asks: lines.asks.clone(),
@@ -100,7 +101,6 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             jitter: world.jitter,
             policy: settings.retry.clone(),
             crash_limit: settings.crash_limit,
-            connections: settings.connections,
         },
         dead_letters: DeadLettersParts {
             log: world.dead_letter_log,

@@ -193,8 +193,8 @@ impl Partitions {
 
     /// How far past the records handed over everything is seen: over transaction markers, which come as no
     /// record. To be called after a turn, when all its records are handed over: librdkafka's position moves
-    /// with what was polled, a marker counts once the queue has been polled past it. So it says nothing of a
-    /// partition of which a record is kept back.
+    /// with what was polled, a marker counts once the queue has been polled past it. Of a
+    /// partition of which a record is kept back everything below that is seen.
     pub fn positions(&mut self, consumer: &GroupConsumer) -> Vec<OffsetLogEvent> {
         let wait =
             if self.stirred.load(Ordering::Acquire) { BETWEEN_POSITIONS } else { BETWEEN_IDLE_POSITIONS };
@@ -207,11 +207,14 @@ impl Partitions {
         let mut events = Vec::new();
         for entry in positions.elements() {
             let known = self.list.iter_mut().find(|p| p.number == entry.partition());
-            if let (Some(partition), Offset::Offset(next)) = (known, entry.offset())
-                && partition.reads
-                && partition.kept.is_empty()
-                && next > partition.seen
-            {
+            let Some(partition) = known.filter(|partition| partition.reads) else { continue };
+            // A gap in front of a record that is kept back may be wider than what is cleared at once.
+            let next = match (partition.kept.front(), entry.offset()) {
+                (Some(kept), _) => kept.offset,
+                (None, Offset::Offset(next)) => next,
+                (None, _) => continue,
+            };
+            if next > partition.seen {
                 partition.seen = next;
                 events.push(OffsetLogEvent::SeenUpTo { partition: partition.number, next });
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::ports::{CommitOffset, OffsetLog, OffsetLogEvent};
 use rdkafka::admin::AdminOptions;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::dlq_trouble::{admin, create_topic, delete_topic};
@@ -45,6 +46,36 @@ fn a_topic_that_is_made_anew_while_the_worker_is_stopped_is_read_from_its_beginn
     queue.put(jobs(20, 50));
     let worker = TestWorker::start(&settings);
     until("the jobs of the new topic", || (relay.copies().len() == 50).then_some(()));
+    queue.wait_until_settled();
+    worker.stop();
+}
+
+/// Offsets without a record: a reader that sees only what was committed never meets them.
+fn abort_a_transaction(queue: &Queue, records: usize) {
+    let mut client = queue.kafka.client();
+    client.set("transactional.id", format!("aborts-{}", queue.topic));
+    let producer: BaseProducer = client.create().expect("the client is well configured");
+    let wait = Duration::from_secs(30);
+    producer.init_transactions(wait).expect("the broker takes transactions");
+    producer.begin_transaction().expect("begun");
+    for _ in 0..records {
+        producer.send(BaseRecord::<(), [u8]>::to(&queue.topic).payload(b"{}")).expect("queued");
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(wait).expect("written");
+    producer.abort_transaction(wait).expect("aborted");
+}
+
+#[test]
+fn a_gap_wider_than_what_is_announced_at_once_is_stepped_over() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    queue.put(jobs(0, 3));
+    abort_a_transaction(&queue, 5_000);
+    queue.put(jobs(3, 6));
+    abort_a_transaction(&queue, 2_000);
+    let worker = TestWorker::start(&Settings::new(&queue, relay.port()));
+    until("the jobs around the gap", || (relay.copies().len() == 6).then_some(()));
     queue.wait_until_settled();
     worker.stop();
 }

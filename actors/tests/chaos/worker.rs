@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use actix::Addr;
 use chrono::{DateTime, Utc};
+use mailroom_actors::attempt::ConnectionLife;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::line::Line;
-use mailroom_actors::mailer::ConnectionLife;
 use mailroom_actors::messages::Scrape;
 use mailroom_actors::metrics::Families;
 use mailroom_actors::ports::{Composer, Email, Jitter, OffsetLog, OffsetLogEvent, WallClock};

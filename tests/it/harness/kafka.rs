@@ -257,7 +257,7 @@ impl Kafka {
         self.partitions(topic).into_iter().map(of).collect()
     }
 
-    fn client(&self) -> ClientConfig {
+    pub fn client(&self) -> ClientConfig {
         client(&self.address())
     }
 }
