@@ -420,6 +420,7 @@ impl Poll {
         }
         let mut assigned = Vec::new();
         for number in &partitions {
+            world.suspect(*number);
             let found = &world.group.partitions[*number];
             let (committed, metadata) = found.committed.clone().unzip();
             assigned.push(AssignedPartition {

@@ -116,7 +116,6 @@ impl World {
 
     /// The partition leaves this worker in a way that may cost what is in no commit: that may come again.
     pub fn forgive(&mut self, partition: usize, incarnation: usize, now: u64) {
-        self.suspect(partition);
         let covered_at = self.group.partitions[partition].covered_at;
         let (trouble_at, burnt_at) =
             (self.incarnations[incarnation].trouble_at, self.incarnations[incarnation].burnt_at);
@@ -142,9 +141,9 @@ impl World {
         }
     }
 
-    /// The worker ends, or loses the partition, while its commits name a job that is being tried: the next one
-    /// can't but take that for the culprit.
-    fn suspect(&mut self, partition: usize) {
+    /// The partition was left by a worker that died, or lost it, while its commits named a job that was being
+    /// tried: the next one can't but take that for the culprit.
+    pub fn suspect(&mut self, partition: usize) {
         let found = &self.group.partitions[partition];
         let Some((offset, text)) = &found.committed else { return };
         let Ok(Metadata { open: true, trying: Some(trying), .. }) = Metadata::decode(text, *offset) else {
