@@ -1,7 +1,7 @@
 //! Seeded chaos: whole workers under a paused clock, between brokers and a relay in memory that go wrong.
 //!
 //! `SEED=17 cargo test -p mailroom-actors --test chaos graceful -- --nocapture` repeats one run and prints its
-//! log; `CHAOS_SEEDS=1000` runs more of them.
+//! log; `CHAOS_SEEDS=1000` runs more of them, `CHAOS_FIRST=1000` those from that one on.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,8 +26,8 @@ use parking_lot::Mutex;
 use crate::plan::{Broken, Kind, Plan};
 use crate::run::{PANICS, Report, run};
 
-fn seeds() -> u64 {
-    std::env::var("CHAOS_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Panics that the faults are made of are not worth a line; all others are violations.
@@ -51,9 +51,10 @@ fn sort_panics() {
 /// Runs the plans of all seeds on all cores; returns the reports that `wanted` keeps, and counts all.
 fn run_all(plan: impl Fn(u64) -> Plan + Sync, wanted: impl Fn(&Report) -> bool + Sync) -> Vec<Report> {
     sort_panics();
-    let only = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
-    let next = AtomicU64::new(only.unwrap_or(0));
-    let end = only.map_or(seeds(), |seed: u64| seed + 1);
+    let only = number("SEED");
+    let first = only.or(number("CHAOS_FIRST")).unwrap_or(0);
+    let next = AtomicU64::new(first);
+    let end = first + only.map_or(number("CHAOS_SEEDS").unwrap_or(200), |_| 1);
     let kept = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
