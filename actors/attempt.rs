@@ -230,6 +230,10 @@ async fn offer(
     };
     let mut to = history.to_ask(email.recipients.len());
     *known.borrow_mut() = Known { recipients: email.recipients.len(), asked: to.clone(), ended: Vec::new() };
+    if to.is_empty() {
+        // As the commits have it: of a recreated topic they may tell what was so of another job.
+        return (known.take().answered(), connection.map(|kept| kept.connection));
+    }
     let mut may_have_ended = connection.as_ref().is_some_and(Kept::may_have_ended);
     let mut free_try_is_left = true;
     let mut connection = connection.map(|kept| kept.connection);

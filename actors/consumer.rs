@@ -115,10 +115,9 @@ impl Consumer {
     }
 
     /// Resolves when what is being given up is settled, or time is up: to whether it was in time.
-    fn quiet(&self, revoked: Vec<Tenure>) -> impl Future<Output = bool> + 'static {
+    fn quiet(&self, revoked: Vec<Tenure>, until: Instant) -> impl Future<Output = bool> + 'static {
         let office = Arc::clone(&self.parts.office);
-        let limit = self.parts.drain_timeout;
-        async move { tokio::time::timeout(limit, office.wait_until_quiet(&revoked)).await.is_ok() }
+        async move { tokio::time::timeout_at(until, office.wait_until_quiet(&revoked)).await.is_ok() }
     }
 
     /// Drops the jobs that are not ours any more, here and in the mailers.
@@ -152,12 +151,12 @@ impl Consumer {
     }
 
     /// Gives everything up, waits for what can't be taken back, commits, leaves.
-    fn drain(&mut self, ctx: &mut Context<Self>) {
+    fn drain(&mut self, until: Instant, ctx: &mut Context<Self>) {
         self.draining = true;
         self.parts.offset_log.stop_reading();
         let revoked = self.parts.office.stop();
         self.purge();
-        let quiet = self.quiet(revoked);
+        let quiet = self.quiet(revoked, until);
         ctx.spawn(quiet.into_actor(self).map(|in_time, consumer, _| {
             consumer.drained_in_time = Some(in_time);
             let office = &consumer.parts.office;
@@ -215,7 +214,7 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                 self.parts.metrics.send(Event::Rebalanced);
                 tracing::info!(partitions = ?partitions, "partitions revoked");
                 let office = Arc::clone(&self.parts.office);
-                let quiet = self.quiet(revoked.clone());
+                let quiet = self.quiet(revoked.clone(), Instant::now() + self.parts.drain_timeout);
                 ctx.spawn(
                     async move {
                         if !quiet.await {
@@ -336,8 +335,8 @@ impl Handler<MailerGone> for Consumer {
 impl Handler<Drain> for Consumer {
     type Result = ();
 
-    fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) {
-        self.drain(ctx);
+    fn handle(&mut self, Drain { until }: Drain, ctx: &mut Context<Self>) {
+        self.drain(until, ctx);
     }
 }
 

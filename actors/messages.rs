@@ -93,7 +93,10 @@ pub struct Retire;
 /// Supervisor → Consumer: take no more, take back what is before the dot, await the rest, commit, leave.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Drain;
+pub struct Drain {
+    /// `worker.drain_timeout` from the stop on, however often the consumer dies meanwhile.
+    pub until: tokio::time::Instant,
+}
 
 /// Consumer → Supervisor: the group is left.
 #[derive(Message)]

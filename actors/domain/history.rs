@@ -196,7 +196,7 @@ impl History {
                 self.limited_in_a_row = 0;
             }
         }
-        if self.served.len() == recipients {
+        if (0..recipients).all(|index| self.served.contains(index)) {
             return Decision::Delivered;
         }
         match (to_retry, last) {

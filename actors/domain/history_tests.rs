@@ -267,6 +267,16 @@ fn a_restored_job_has_an_attempt_left_and_lists_none() {
     }
 }
 
+#[test]
+fn a_restored_job_whose_recipients_all_have_it_is_delivered_whatever_else_the_commits_said() {
+    let mut served = RecipientSet::default();
+    served.insert(0);
+    served.insert(7);
+    let mut history = History::restored(1, served, 3);
+    assert!(history.to_ask(1).is_empty());
+    assert_eq!(answered(&mut history, 1, Vec::new()), Decision::Delivered);
+}
+
 fn any_met() -> impl Strategy<Value = Met> {
     prop_oneof![
         1 => Just(Taken),

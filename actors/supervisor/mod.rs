@@ -80,6 +80,8 @@ pub struct Supervisor {
     started: Instant,
     size: usize,
     stopping: bool,
+    /// Set by a stop: when the consumer waits no longer for what is past the dot.
+    drain_until: Option<Instant>,
     ended: Option<oneshot::Sender<Ended>>,
 }
 
@@ -102,8 +104,8 @@ impl Supervisor {
                 for mailer in self.mailers() {
                     mailer.do_send(AskAgain);
                 }
-                if self.stopping {
-                    consumer.do_send(Drain);
+                if let Some(until) = self.drain_until {
+                    consumer.do_send(Drain { until });
                 }
                 Address::Consumer(consumer)
             }
@@ -341,7 +343,9 @@ impl Handler<Stop> for Supervisor {
         if !self.stopping {
             tracing::info!("stopping: no new attempts, what is past the dot is awaited");
             self.stopping = true;
-            self.tell_consumer(Drain);
+            let until = Instant::now() + self.settings.drain_timeout;
+            self.drain_until = Some(until);
+            self.tell_consumer(Drain { until });
         }
     }
 }

@@ -126,6 +126,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
         started: Instant::now(),
         size: settings.mailers,
         stopping: false,
+        drain_until: None,
         ended: Some(sender),
         settings,
     };

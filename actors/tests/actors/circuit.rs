@@ -152,3 +152,33 @@ async fn a_connection_is_changed_after_so_many_e_mails_and_closed_when_idle() {
         "whoever is connected is asked first"
     );
 }
+
+#[test]
+fn while_the_relay_is_away_and_no_job_is_there_to_try_it_with_the_worker_rests() {
+    // Paused from the start: no part of a millisecond is left over, so whoever sets timers of no time again and
+    // again keeps time from passing.
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    actix_rt::System::with_tokio_rt(runtime).block_on(async {
+        let worker = start();
+        worker.fakes.relay_is_down.store(true, Ordering::Relaxed);
+        put_plain(&worker, 1..60);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        worker.events.try_send(mailroom_actors::ports::OffsetLogEvent::Lost(vec![0])).unwrap();
+        // By the real clock, so that it fails instead of hanging.
+        let (sender, patience) = tokio::sync::oneshot::channel::<()>();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(20));
+            drop(sender);
+        });
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+            _ = patience => panic!("somebody is busy all the time"),
+        }
+        worker.fakes.relay_is_down.store(false, Ordering::Relaxed);
+        worker.assign(0, None);
+        worker.put(1..2);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(status(&worker).await.relay.circuit, Circuit::Closed, "a probe is made at once");
+    });
+}

@@ -138,3 +138,22 @@ async fn what_came_of_an_attempt_is_concluded_while_stopping_though_the_mailer_d
     assert_eq!(ended.exit_code, 0, "{ended:?}");
     assert_eq!(worker.fakes.committed.load(Ordering::Relaxed), 2);
 }
+
+#[actix::test]
+async fn a_consumer_that_dies_while_stopping_does_not_make_the_drain_time_longer() {
+    tokio::time::pause();
+    let worker = start();
+    worker.fakes.slow_dot_seconds.store(600, Ordering::Relaxed);
+    worker.put(1..2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stopped = tokio::time::Instant::now();
+    worker.supervisor.do_send(Stop);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    worker.fakes.commit.set(1);
+    worker.assign(1, None);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(worker.fakes.commit.is_burnt(), "the consumer has died");
+    let ended = worker.ended.await.unwrap();
+    assert_eq!(ended.exit_code, 1, "{ended:?}");
+    assert_eq!(stopped.elapsed().as_secs(), 20, "worker.drain_timeout");
+}

@@ -91,3 +91,24 @@ async fn while_commits_are_not_taken_no_more_jobs_are() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert!(worker.credits.is_open());
 }
+
+#[actix::test]
+async fn whom_the_relay_took_before_a_452_is_remembered_though_the_rest_is_given_up_for_a_revoke() {
+    tokio::time::pause();
+    let worker = start();
+    // Another one is past the dot, so the last commit waits.
+    worker.fakes.slow_dot_seconds.store(3, Ordering::Relaxed);
+    worker.put(1..2);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    worker.fakes.slow_dot_seconds.store(0, Ordering::Relaxed);
+    worker.fakes.one_recipient_at_a_time.store(true, Ordering::Relaxed);
+    worker.put(2..3);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(worker.fakes.offers.lock().len(), 3, "the second recipient is being asked for");
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    let last = answer.await.unwrap().remove(0);
+    let metadata = Metadata::decode(&last.metadata, last.offset).unwrap();
+    let past = metadata.unfinished.get(&2).copied().unwrap_or_default();
+    assert!(past.served.contains(0) && past.attempts == 0, "{metadata:?}");
+}

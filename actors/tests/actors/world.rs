@@ -79,6 +79,9 @@ pub struct Fakes {
     pub relay_is_down: AtomicBool,
     /// So many e-mails are told "slower" (421) before one is taken.
     pub slower: AtomicI64,
+    /// Each e-mail has two recipients, of which the relay takes only one at a time (452), and thinks about the
+    /// second for ever, before the dot.
+    pub one_recipient_at_a_time: AtomicBool,
     /// Commits are not answered.
     pub commits_hang: AtomicBool,
     pub connects: AtomicU64,
@@ -152,6 +155,10 @@ impl Connection for FakeConnection {
                 return Transaction { outcomes: vec![Outcome::Failed(slower); to.len()] };
             }
             self.0.send.burn();
+            let one_at_a_time = self.0.one_recipient_at_a_time.load(Ordering::Relaxed);
+            if one_at_a_time && to.len() == 1 {
+                return std::future::pending().await;
+            }
             let reply = |code, text: &str| Reply { code, enhanced: None, text: text.into() };
             // Every seventh is refused for good, every fifth at first.
             let put_off_from = self.0.put_off_from.load(Ordering::Relaxed);
@@ -174,7 +181,11 @@ impl Connection for FakeConnection {
                 }
                 None => Outcome::TakenBack,
             };
-            Transaction { outcomes: vec![outcome; to.len()] }
+            let mut outcomes = vec![outcome; to.len()];
+            if one_at_a_time {
+                outcomes[1] = Outcome::Failed(Failure::replied(Stage::Rcpt, &reply(452, "Too many")));
+            }
+            Transaction { outcomes }
         }
         .boxed_local()
     }
@@ -214,7 +225,11 @@ impl Composer for FakeComposer {
         Ok(Email {
             message_id: record.offset.to_string(),
             sender: "a@example.com".into(),
-            recipients: vec!["b@example.com".into()],
+            recipients: if self.0.one_recipient_at_a_time.load(Ordering::Relaxed) {
+                vec!["b@example.com".into(), "c@example.com".into()]
+            } else {
+                vec!["b@example.com".into()]
+            },
             data: b"Subject: x\r\n\r\nx\r\n".to_vec(),
         })
     }

@@ -46,7 +46,6 @@ pub struct Recipient {
 #[derive(Clone, Debug)]
 pub struct Job {
     pub partition: usize,
-    #[allow(dead_code, reason = "printed when a run fails")]
     pub offset: i64,
     pub bytes: usize,
     pub making: Making,
@@ -62,6 +61,16 @@ pub struct Job {
     pub letter_unclear: bool,
     /// It may have panicked, by itself or by a fuse.
     pub panicked: bool,
+    /// A commit said that it was being tried when its worker ended or lost it.
+    pub suspected: bool,
+    /// How often it has ended a process.
+    pub ended_a_process: u32,
+    /// The attempt under way, or the last one, was a probe.
+    pub is_probe: bool,
+    /// The last transaction of that attempt was answered "slower".
+    pub is_limited: bool,
+    /// Attempts before that which ended so.
+    pub limited: u32,
 }
 
 impl Job {
@@ -107,6 +116,11 @@ impl Job {
             letter_may_repeat: false,
             letter_unclear: false,
             panicked: false,
+            suspected: false,
+            ended_a_process: 0,
+            is_probe: false,
+            is_limited: false,
+            limited: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Seeded chaos: whole workers under a paused clock, between brokers and a relay in memory that go wrong.
 //!
 //! `SEED=17 cargo test -p mailroom-actors --test chaos graceful -- --nocapture` repeats one run and prints its
-//! log; `CHAOS_SEEDS=1000` runs more of them.
+//! log; `CHAOS_SEEDS=1000` runs more of them, `CHAOS_FIRST=1000` those from that one on.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,6 +10,7 @@ mod job;
 mod letters;
 mod member;
 mod oracles;
+mod pacing;
 mod plan;
 mod relay;
 mod run;
@@ -25,8 +26,8 @@ use parking_lot::Mutex;
 use crate::plan::{Broken, Kind, Plan};
 use crate::run::{PANICS, Report, run};
 
-fn seeds() -> u64 {
-    std::env::var("CHAOS_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Panics that the faults are made of are not worth a line; all others are violations.
@@ -50,9 +51,10 @@ fn sort_panics() {
 /// Runs the plans of all seeds on all cores; returns the reports that `wanted` keeps, and counts all.
 fn run_all(plan: impl Fn(u64) -> Plan + Sync, wanted: impl Fn(&Report) -> bool + Sync) -> Vec<Report> {
     sort_panics();
-    let only = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
-    let next = AtomicU64::new(only.unwrap_or(0));
-    let end = only.map_or(seeds(), |seed: u64| seed + 1);
+    let only = number("SEED");
+    let first = only.or(number("CHAOS_FIRST")).unwrap_or(0);
+    let next = AtomicU64::new(first);
+    let end = first + only.map_or(number("CHAOS_SEEDS").unwrap_or(200), |_| 1);
     let kept = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -83,13 +85,13 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
     let mut failed = BTreeMap::new();
     for report in &reports {
         if !report.violations.is_empty() {
-            failed.insert(report.plan.seed, report.explain(&report.violations));
+            failed.insert(report.plan.seed, report.explain());
         }
     }
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     let summary = format!(
         "{} seeds: {} jobs, {} copies, {} repeated, {} letters, {} kills, {} losses, {} revokes, {} stops, \
-         {} panics, {} commits, {} refused, {} ambiguous, {} s simulated",
+         {} panics, {} commits, {} refused, {} ambiguous, {} circuits opened, {} probes, {} dead-lettered crash, {} innocents of them, {} s simulated",
         reports.len(),
         sum(|r| r.jobs as u64),
         sum(|r| r.counts.copies.into()),
@@ -103,6 +105,10 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
         sum(|r| r.counts.commits.into()),
         sum(|r| r.counts.commits_refused.into()),
         sum(|r| r.counts.ambiguous.into()),
+        sum(|r| r.counts.opened.into()),
+        sum(|r| r.counts.probes.into()),
+        sum(|r| r.counts.crashes.into()),
+        sum(|r| r.counts.innocents.into()),
         sum(|r| r.simulated_ms / 1_000),
     );
     println!("{summary}");
@@ -132,7 +138,7 @@ fn rough_faults_lose_nothing_and_repeat_no_more_than_they_must() {
 fn the_same_seed_is_the_same_run() {
     sort_panics();
     for seed in [3, 14, 15] {
-        let plan = Plan::new(seed, Kind::Rough);
+        let plan = Plan { killers: true, ..Plan::new(seed, Kind::Rough) };
         let (first, second) = (run(&plan), run(&plan));
         for (line, again) in first.log.iter().zip(&second.log) {
             assert_eq!(line, again, "SEED={seed}");
@@ -146,7 +152,11 @@ fn complaints(broken: Broken) -> BTreeMap<&'static str, usize> {
     sort_panics();
     let mut complaints = BTreeMap::new();
     for seed in 0..10 {
-        let report = run(&Plan { broken, slots: 3, ..Plan::new(seed, Kind::Graceful) });
+        let mut plan = Plan { broken, slots: 3, ..Plan::new(seed, Kind::Graceful) };
+        if broken == Broken::SettingsAreNotKept {
+            plan = Plan { max_rate: Some(20), breaker_failures: 3, ..plan };
+        }
+        let report = run(&plan);
         for violation in &report.violations {
             *complaints.entry(violation.oracle).or_default() += 1;
         }
@@ -188,4 +198,12 @@ fn a_poll_thread_that_skips_records_is_noticed() {
 fn partitions_that_are_handed_on_without_a_revoke_are_noticed() {
     let found = complaints(Broken::AssignmentsAreNotRevoked);
     assert!(!found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_worker_that_does_not_keep_to_its_settings_is_noticed() {
+    let found = complaints(Broken::SettingsAreNotKept);
+    for oracle in ["rate", "connections", "circuit", "attempts"] {
+        assert!(found.contains_key(oracle), "{oracle}: {found:?}");
+    }
 }

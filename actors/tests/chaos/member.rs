@@ -337,6 +337,7 @@ impl Poll {
         self.held.clear();
         world.note(format!("worker {} hears that it has lost {lost:?}", self.incarnation));
         world.trouble(self.incarnation);
+        world.incarnations[self.incarnation].pacing.disturbed();
         world.release(self.incarnation, &lost);
         self.member = world.join(self.incarnation);
         drop(world);
@@ -393,6 +394,7 @@ impl Poll {
                     }
                     GroupEvent::Revoke(partitions) => {
                         world.counts.revokes += 1;
+                        world.incarnations[self.incarnation].pacing.disturbed();
                         Step::Drain { partitions, began: now, ask_at: now, reply: None }
                     }
                 }
@@ -418,6 +420,7 @@ impl Poll {
         }
         let mut assigned = Vec::new();
         for number in &partitions {
+            world.suspect(*number);
             let found = &world.group.partitions[*number];
             let (committed, metadata) = found.committed.clone().unzip();
             assigned.push(AssignedPartition {
@@ -555,6 +558,7 @@ impl Poll {
                     continue;
                 }
                 let record = record(number, offset, job, &world);
+                world.check_intake(self.incarnation, self.credits.in_use().0);
                 self.credits.admit(record.size());
                 records.push(record);
             }
@@ -610,8 +614,7 @@ impl World {
         if self.group.owner_of(partition) != Some(incarnation) {
             return;
         }
-        if clean {
-        } else {
+        if !clean {
             self.forgive(partition, incarnation, now);
         }
     }

@@ -1,6 +1,7 @@
 //! What may never be seen: O1 to O5 of the faults' list, each checked the moment it can be.
 
 use mailroom_actors::domain::job::DeadLetter;
+use mailroom_actors::domain::metadata::Metadata;
 use mailroom_actors::ports::CommitOffset;
 
 use crate::plan::Broken;
@@ -21,7 +22,8 @@ const BACK_WITHIN_MS: u64 = 5_000;
 
 impl World {
     pub fn violate(&mut self, oracle: &'static str, what: String) {
-        self.note(format!("VIOLATION {oracle}: {what}"));
+        let line = format!("VIOLATION {oracle}: {what}");
+        self.note(line);
         let at = self.log.len();
         self.violations.push(Violation { oracle, what, at });
     }
@@ -65,22 +67,20 @@ impl World {
 
     pub fn stored_letter(&mut self, job: usize, letter: &DeadLetter, orphan: bool) {
         self.counts.letters += 1;
-        let max_attempts = 3;
-        if letter.attempts_spent > max_attempts {
-            self.violate("contract", format!("job {job}: {} attempts spent", letter.attempts_spent));
-        }
+        self.check_attempts(job, letter);
         let found = &mut self.jobs[job];
         found.letters += 1;
         let excused = found.letters == 1 || found.letter_may_repeat || orphan;
         found.letter_may_repeat = orphan;
-        found.letter_unclear |= orphan;
         if !orphan {
             // Of this one nobody knows yet.
             found.letter_told_at = None;
         }
-        // A process that is killed while it tries a job carefully can't tell that from the job's doing.
-        let none_died = self.counts.panics + self.counts.kills + self.counts.losses == 0;
-        let crashed = letter.failure.cause.as_str() == "crash" && !found.panicked && none_died;
+        found.letter_unclear |= orphan;
+        let crashed = letter.failure.cause.as_str() == "crash"
+            && !found.panicked
+            && !found.suspected
+            && self.counts.panics == 0;
         let mut wrong = Vec::new();
         for (index, recipient) in found.recipients.iter_mut().enumerate() {
             if letter.served.contains(index) {
@@ -98,7 +98,11 @@ impl World {
             wrong.push(("O3", format!("letter number {}", found.letters)));
         }
         if crashed {
-            wrong.push(("contract", "dead-lettered `crash`, and never panicked".into()));
+            wrong.push((
+                "contract",
+                "dead-lettered `crash`, and never panicked nor was the one being tried when its worker ended"
+                    .into(),
+            ));
         }
         for (oracle, what) in wrong {
             self.violate(oracle, format!("job {job}: {what}"));
@@ -137,6 +141,19 @@ impl World {
         }
     }
 
+    /// The partition was left by a worker that died, or lost it, while its commits named a job that was being
+    /// tried: the next one can't but take that for the culprit.
+    pub fn suspect(&mut self, partition: usize) {
+        let found = &self.group.partitions[partition];
+        let Some((offset, text)) = &found.committed else { return };
+        let Ok(Metadata { open: true, trying: Some(trying), .. }) = Metadata::decode(text, *offset) else {
+            return;
+        };
+        let Ok(index) = found.records.binary_search_by_key(&trying, |(at, _)| *at) else { return };
+        let job = found.records[index].1;
+        self.jobs[job].suspected = true;
+    }
+
     pub fn first_unfinished(&self, partition: usize) -> i64 {
         let found = &self.group.partitions[partition];
         let first = found.records.iter().find(|(_, job)| !self.jobs[*job].is_finished());
@@ -172,7 +189,7 @@ impl World {
         let mut left = Vec::new();
         for (number, job) in self.jobs.iter().enumerate() {
             if !job.is_safe() {
-                left.push(format!("O1 job {number} is lost: {job:?}"));
+                left.push(format!("O1 job {number}, offset {}, is lost: {job:?}", job.offset));
             } else if !job.is_finished() {
                 left.push(format!("O7 job {number} is not finished: {job:?}"));
             }

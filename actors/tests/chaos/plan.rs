@@ -23,6 +23,8 @@ pub enum Broken {
     RecordsAreSkipped,
     /// A partition is handed on without a word to the worker that has it.
     AssignmentsAreNotRevoked,
+    /// The workers are given other limits than they are measured by.
+    SettingsAreNotKept,
 }
 
 /// A port that panics at one of its next calls.
@@ -106,6 +108,13 @@ pub struct Plan {
     pub bytes_in_flight: usize,
     pub commit_interval_ms: u64,
     pub drain_ms: u64,
+    pub crash_limit: u32,
+    pub breaker_failures: u32,
+    pub probe_interval_ms: u64,
+    /// E-mails a second.
+    pub max_rate: Option<u32>,
+    pub emails_per_connection: u32,
+    pub idle_ms: u64,
     pub session_ms: u64,
     /// Jobs that end the process at each attempt.
     pub killers: bool,
@@ -134,6 +143,12 @@ impl Plan {
             bytes_in_flight: if heavy { 1 << 20 } else { [500, 5_000, 1 << 20][rng.usize(0..3)] },
             commit_interval_ms: [50, 200, 1_000][rng.usize(0..3)],
             drain_ms: 8_000,
+            crash_limit: rng.u32(1..4),
+            breaker_failures: [0, 1, 3, 5, 20][rng.usize(0..5)],
+            probe_interval_ms: [500, 2_000, 5_000][rng.usize(0..3)],
+            max_rate: if rng.u32(0..5) == 0 { Some(rng.u32(20..200)) } else { None },
+            emails_per_connection: [2, 20, 1_000][rng.usize(0..3)],
+            idle_ms: [200, 2_000, 30_000][rng.usize(0..3)],
             session_ms: rng.u64(4_000..10_000),
             killers: false,
             heavy,
@@ -174,7 +189,7 @@ impl Plan {
                 }
                 7 => Fault::BrokersAway { ms },
                 8 => Fault::CommitTrouble { ms },
-                9 => Fault::RelayAway { ms },
+                9 => Fault::RelayAway { ms: ms * rng.u64(1..4) },
                 10 => Fault::RelayTakesFewConnections { connections: rng.usize(1..4), ms },
                 11 | 12 => Fault::RelayIsAwkward { ms: ms * 2 },
                 13 => Fault::LettersRefused { ms },

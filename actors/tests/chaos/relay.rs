@@ -12,6 +12,9 @@ use crate::job::Mailbox;
 use crate::plan::{Fuse, Kind};
 use crate::world::{Shared, World};
 
+/// A connection that was not used for longer may be taken for one that has ended.
+const FRESH_MS: u64 = 900;
+
 /// One e-mail past the dot.
 pub struct Transit {
     pub incarnation: usize,
@@ -47,6 +50,21 @@ fn reply(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> Reply {
 }
 
 impl World {
+    /// Notes whether the attempt will have ended "slower". Over a connection that was used before, another
+    /// transaction may follow at once, and another answer.
+    fn note_limits(&mut self, job: usize, script: &Script, is_fresh: bool) {
+        let slower = |reply: &Reply| matches!(reply.code, 421 | 454);
+        let found = &mut self.jobs[job];
+        found.is_limited = is_fresh
+            && match script {
+                Script::AtMail(reply) => slower(reply),
+                Script::Offered { refusals, dot: Dot::Replied(reply), .. } => {
+                    slower(reply) && refusals.iter().all(Option::is_none)
+                }
+                Script::Lost(_) | Script::Offered { .. } => false,
+            };
+    }
+
     fn is_awkward(&self) -> bool {
         self.now() < self.until.awkward
     }
@@ -61,6 +79,7 @@ impl World {
             return Err(Failure::replied(Stage::Greeting, &reply));
         }
         self.connections += 1;
+        self.connected(incarnation);
         let carries = if self.rng.u32(0..3) == 0 { self.rng.u32(1..6) } else { 1_000 };
         self.note(format!("worker {incarnation} connects to the relay, for {carries} e-mails"));
         Ok(carries)
@@ -138,11 +157,15 @@ impl World {
         };
         let reason =
             if found.stopping_at.is_some_and(|at| at + 10 < now) { Some("the worker stops") } else { reason };
+        let owned = self.group.owner_of(partition) == Some(incarnation);
+        let just_released = found.released.get(&partition).is_some_and(|at| at + 10 >= now);
+        // Without a session that expires or a kill the brokers and the worker always agree.
+        let lost = !owned && !just_released && self.plan.kind == Kind::Graceful;
+        let reason = reason.or(lost.then_some("its partition is another's"));
         if let Some(reason) = reason {
             let what = format!("worker {incarnation}: job {job} goes past the dot, and {reason}");
             self.violate("revoke", what);
         }
-        let owned = self.group.owner_of(partition) == Some(incarnation);
         let epoch = self.group.partitions[partition].epoch;
         self.last_transit += 1;
         self.note(format!("worker {incarnation}: job {job} is past the dot, to {to:?}"));
@@ -237,8 +260,9 @@ impl Relay for FakeRelay {
                 return pending().await;
             }
             let carries = world.lock().connect(incarnation)?;
+            let used_at = world.lock().now();
             let connection =
-                FakeConnection { world, incarnation, carries, carried: 0, refused: 0, usable: true };
+                FakeConnection { world, incarnation, carries, carried: 0, refused: 0, usable: true, used_at };
             Ok(Box::new(connection) as Box<dyn Connection>)
         }
         .boxed_local()
@@ -252,11 +276,14 @@ struct FakeConnection {
     carried: u32,
     refused: u32,
     usable: bool,
+    used_at: u64,
 }
 
 impl Drop for FakeConnection {
     fn drop(&mut self) {
-        self.world.lock().connections -= 1;
+        let mut world = self.world.lock();
+        world.connections -= 1;
+        world.incarnations[self.incarnation].pacing.connections -= 1;
     }
 }
 
@@ -276,6 +303,7 @@ impl FakeConnection {
     async fn run(&mut self, job: usize, to: &[usize], gate: &dyn Gate) -> Vec<Outcome> {
         let (world, incarnation) = (Shared::clone(&self.world), self.incarnation);
         let wait = world.lock().rng.u64(1..30);
+        world.lock().sends(incarnation);
         self.usable = false;
         sleep(Duration::from_millis(wait)).await;
         World::burn(&world, incarnation, Fuse::Send, Some(job));
@@ -283,6 +311,8 @@ impl FakeConnection {
             return pending().await;
         }
         let script = world.lock().script(job, to, self.carried >= self.carries);
+        let is_fresh = self.carried == 0 && world.lock().now() < self.used_at + FRESH_MS;
+        world.lock().note_limits(job, &script, is_fresh);
         let all = |failure: Failure| vec![Outcome::Failed(failure); to.len()];
         let (refusals, dot, dot_ms) = match script {
             Script::Lost(stage) => return all(Failure::lost(stage, "Connection reset by peer")),
@@ -347,7 +377,9 @@ impl Connection for FakeConnection {
     ) -> LocalBoxFuture<'a, Transaction> {
         async move {
             let job = email.message_id.parse().expect("the composer of this world numbers them");
-            Transaction { outcomes: self.run(job, to, gate).await }
+            let outcomes = self.run(job, to, gate).await;
+            self.used_at = self.world.lock().now();
+            Transaction { outcomes }
         }
         .boxed_local()
     }
@@ -365,6 +397,11 @@ impl Connection for FakeConnection {
     }
 
     fn quit(self: Box<Self>) -> LocalBoxFuture<'static, ()> {
-        async move { sleep(Duration::from_millis(1)).await }.boxed_local()
+        async move {
+            let wait = self.world.lock().rng.u64(1..30);
+            sleep(Duration::from_millis(wait)).await;
+            drop(self);
+        }
+        .boxed_local()
     }
 }

@@ -32,7 +32,8 @@ pub struct Report {
 
 impl Report {
     /// What a reader needs first: the plan, what was violated, and what happened before the first time.
-    pub fn explain(&self, violations: &[Violation]) -> String {
+    pub fn explain(&self) -> String {
+        let violations = &self.violations;
         let mut text = format!("SEED={} violates what is promised\n{:?}\n", self.plan.seed, self.plan);
         for violation in violations.iter().take(10) {
             text.push_str(&format!("  {}: {}\n", violation.oracle, violation.what));
@@ -151,6 +152,7 @@ impl Run {
                 world.counts.stops += 1;
                 worker.stop_asked_at = Some(now);
                 worker.back_after_ms = *back_after_ms;
+                world.incarnations[worker.incarnation].pacing.disturbed();
                 worker.supervisor.do_send(Stop);
             }
             Fault::Kill { back_after_ms, .. } => {
@@ -159,7 +161,10 @@ impl Run {
                 worker.back_after_ms = Some(*back_after_ms);
             }
             Fault::Cut { ms, .. } => world.incarnations[worker.incarnation].cut_until = now + ms,
-            Fault::Resize { mailers, .. } => worker.supervisor.do_send(Resize { size: *mailers }),
+            Fault::Resize { mailers, .. } => {
+                world.incarnations[worker.incarnation].pacing.resized(now, *mailers);
+                worker.supervisor.do_send(Resize { size: *mailers });
+            }
             Fault::Burn { fuse, calls, .. } => {
                 world.incarnations[worker.incarnation].fuses.insert(*fuse, *calls);
             }
@@ -171,6 +176,7 @@ impl Run {
     async fn step(&mut self) {
         sleep(STEP).await;
         self.world.lock().tick();
+        self.world.lock().look_at_circuits();
         for slot in 0..self.slots.len() {
             self.look_after(slot);
         }
@@ -203,8 +209,8 @@ impl Run {
             Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
                 let limit = world.plan.drain_ms * 2 + 10_000;
                 if world.is_alive(incarnation) && worker.stop_asked_at.is_some_and(|at| at + limit < now) {
-                    worker.stop_asked_at = None;
                     world.violate("stop", format!("worker {incarnation} does not end"));
+                    world.kill(incarnation, "is killed for not ending");
                 }
                 if world.is_alive(incarnation) {
                     return;
@@ -324,7 +330,7 @@ impl Run {
                 break;
             }
             let mut world = self.world.lock();
-            if world.now() >= deadline || world.violations.iter().len() > 50 {
+            if world.now() >= deadline || world.violations.len() > 50 {
                 for what in world.unfinished() {
                     world.violate("O1/O7", what);
                 }

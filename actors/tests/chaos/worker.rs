@@ -26,7 +26,8 @@ use tokio::sync::oneshot;
 use crate::job::Making;
 use crate::letters::FakeLetters;
 use crate::member::{Desk, Poll};
-use crate::plan::{Fuse, Plan};
+use crate::pacing::Pacing;
+use crate::plan::{Broken, Fuse, Plan};
 use crate::relay::FakeRelay;
 use crate::world::{Incarnation, Shared, World};
 
@@ -44,16 +45,29 @@ pub struct Worker {
     pub back_after_ms: Option<u64>,
 }
 
+/// The pool's size, the interval between probes, the rate, and when to try again, as the worker is told.
+fn limits(plan: &Plan) -> (usize, u64, Option<u32>, RetryPolicy) {
+    if plan.broken == Broken::SettingsAreNotKept {
+        let retry = RetryPolicy { limited_is_retried: true, max_attempts: 2, ..RetryPolicy::default() };
+        return (plan.mailers + 3, 10, None, retry);
+    }
+    (plan.mailers, plan.probe_interval_ms, plan.max_rate, RetryPolicy::default())
+}
+
 fn settings(plan: &Plan) -> Settings {
+    let (mailers, _, _, retry) = limits(plan);
     Settings {
-        mailers: plan.mailers,
+        mailers,
         mailers_max: 64,
-        retry: RetryPolicy::default(),
-        crash_limit: 3,
+        retry,
+        crash_limit: plan.crash_limit,
         commit_interval: Duration::from_millis(plan.commit_interval_ms),
         drain_timeout: Duration::from_millis(plan.drain_ms),
         dlq_topic: "email-dlq".into(),
-        connections: ConnectionLife { max_emails: 1000, idle_timeout: Duration::from_secs(30) },
+        connections: ConnectionLife {
+            max_emails: plan.emails_per_connection,
+            idle_timeout: Duration::from_millis(plan.idle_ms),
+        },
     }
 }
 
@@ -62,17 +76,17 @@ impl Worker {
     /// put together.
     pub fn start(world: &Shared, slot: usize) -> Worker {
         let plan = world.lock().plan.clone();
-        let incarnation = world.lock().new_incarnation(slot);
+        let (mailers, probe_interval_ms, max_rate, policy) = limits(&plan);
+        let probe_interval = Duration::from_millis(probe_interval_ms);
+        let breaker = Breaker { failures: plan.breaker_failures, probe_interval };
+        let throttle = Throttle::new(mailers, breaker, max_rate.map(f64::from));
+        let incarnation = world.lock().new_incarnation(slot, Arc::clone(&throttle));
         let (events, offset_events) = async_channel::unbounded();
         let desk = Desk::new(Shared::clone(world), incarnation);
         let offset_log: Arc<dyn OffsetLog> = Arc::<Desk>::clone(&desk);
         let credits = Arc::new(Credits::new(plan.jobs_in_flight, plan.bytes_in_flight));
-        let office = TicketOffice::new(
-            Arc::clone(&credits),
-            Arc::clone(&offset_log),
-            settings(&plan).retry,
-            settings(&plan).crash_limit,
-        );
+        let office =
+            TicketOffice::new(Arc::clone(&credits), Arc::clone(&offset_log), policy, plan.crash_limit);
         let port = |fuse| Port { world: Shared::clone(world), incarnation, fuse };
         let actors = supervisor::World {
             office: Arc::clone(&office),
@@ -85,11 +99,7 @@ impl Worker {
             jitter: Arc::new(port(Fuse::Jitter)),
             families: Families::new("email-queue", "email-dlq", "test"),
             vitals: Arc::new(Vitals::default()),
-            throttle: Throttle::new(
-                settings(&plan).mailers,
-                Breaker { failures: 20, probe_interval: Duration::from_secs(5) },
-                None,
-            ),
+            throttle,
             mask: Rc::new(str::to_owned),
         };
         let (supervisor, scrapes, ended) = supervisor::start(settings(&plan), actors);
@@ -116,7 +126,7 @@ impl Worker {
 }
 
 impl World {
-    fn new_incarnation(&mut self, slot: usize) -> usize {
+    fn new_incarnation(&mut self, slot: usize, throttle: Arc<Throttle>) -> usize {
         let now = self.now();
         self.incarnations.push(Incarnation {
             alive: true,
@@ -128,6 +138,7 @@ impl World {
             burnt_at: None,
             fuses: BTreeMap::new(),
             ended_by_a_job: false,
+            pacing: Pacing::new(throttle, now, self.plan.mailers),
         });
         let number = self.incarnations.len() - 1;
         self.note(format!("worker {number} starts in slot {slot}"));
@@ -148,6 +159,7 @@ impl Composer for Port {
         World::burn(&self.world, self.incarnation, self.fuse, Some(job));
         let (making, made, recipients) = {
             let mut world = self.world.lock();
+            world.attempt_begins(self.incarnation, job);
             let found = &mut world.jobs[job];
             found.made += 1;
             (found.making, found.made, found.recipients.len())
@@ -164,6 +176,12 @@ impl Composer for Port {
                 let mut world = self.world.lock();
                 if world.is_alive(self.incarnation) {
                     world.jobs[job].panicked = true;
+                    world.jobs[job].ended_a_process += 1;
+                    // Once in each rough start, and once more as the one that is marked.
+                    if world.jobs[job].ended_a_process > world.plan.crash_limit + 1 {
+                        let times = world.jobs[job].ended_a_process;
+                        world.violate("careful", format!("job {job} ends a process for the {times}th time"));
+                    }
                     world.kill(self.incarnation, &format!("is ended by job {job}"));
                     world.incarnations[self.incarnation].ended_by_a_job = true;
                 }

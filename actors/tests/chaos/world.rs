@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::group::Group;
 use crate::job::Job;
 use crate::oracles::Violation;
+use crate::pacing::Pacing;
 use crate::plan::{Fuse, Plan};
 use crate::relay::Transit;
 
@@ -59,6 +60,12 @@ pub struct Counts {
     pub panics: u32,
     pub commits: u32,
     pub commits_refused: u32,
+    pub opened: u32,
+    pub probes: u32,
+    /// Dead letters `crash`.
+    pub crashes: u32,
+    /// Of those: of jobs that neither panic nor end a process.
+    pub innocents: u32,
 }
 
 /// One process of one worker, from its start to its death.
@@ -77,6 +84,7 @@ pub struct Incarnation {
     pub burnt_at: Option<u64>,
     pub fuses: BTreeMap<Fuse, i64>,
     pub ended_by_a_job: bool,
+    pub pacing: Pacing,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -180,6 +188,7 @@ impl World {
             if burns && world.is_alive(incarnation) {
                 let now = world.now();
                 world.incarnations[incarnation].burnt_at = Some(now);
+                world.incarnations[incarnation].pacing.disturbed();
                 world.trouble(incarnation);
                 world.counts.panics += 1;
                 world.note(format!("worker {incarnation}: {fuse:?} panics, job {job:?}"));
