@@ -43,7 +43,11 @@ type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 /// One broker with both topics.
 fn cluster(partitions: i32) -> (Cluster, config::Kafka) {
-    let cluster = MockCluster::new(1).unwrap();
+    cluster_of(1, partitions)
+}
+
+fn cluster_of(brokers: i32, partitions: i32) -> (Cluster, config::Kafka) {
+    let cluster = MockCluster::new(brokers).unwrap();
     cluster.create_topic(TOPIC, partitions, 1).unwrap();
     cluster.create_topic(LETTERS, 1, 1).unwrap();
     let mut config = configuration(&cluster.bootstrap_servers());

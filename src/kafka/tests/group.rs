@@ -1,6 +1,7 @@
 //! Reading, committing, rebalancing, leaving.
 
 use mailroom_actors::ports::{OffsetLog, OffsetLogEvent};
+use rdkafka::mocking::MockCoordinator;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
@@ -410,6 +411,23 @@ fn watermarks_come_also_while_nothing_is_read() {
             _ => None,
         });
     }
+    assert_eq!(worker.leave(vec![]), Ok(()));
+}
+
+#[test]
+fn a_leader_that_does_not_answer_keeps_only_its_own_partitions() {
+    let (cluster, config) = cluster_of(2, 2);
+    cluster.partition_leader(TOPIC, 0, Some(1)).unwrap();
+    cluster.partition_leader(TOPIC, 1, Some(2)).unwrap();
+    cluster.coordinator(MockCoordinator::Group(config.group.clone()), 1).unwrap();
+    cluster.broker_down(2).unwrap();
+    let worker = Worker::start(&config);
+    let numbers = |partitions: Vec<AssignedPartition>| -> Vec<i32> {
+        partitions.into_iter().map(|p| p.partition).collect()
+    };
+    assert_eq!(numbers(worker.assigned()), [0]);
+    cluster.broker_up(2).unwrap();
+    assert_eq!(numbers(worker.assigned()), [1]);
     assert_eq!(worker.leave(vec![]), Ok(()));
 }
 
