@@ -349,8 +349,8 @@ fn one_e_mail_in_a_hundred_that_hangs_at_the_dot_costs_one_mailer_and_the_others
     queue.put((0..=JOBS).map(job));
     let worker = TestWorker::start(&settings(&queue, relay.port()));
     // All that do not hang, the one that has to wait for its second attempt among them, while those hang.
-    let held = (JOBS + 1) / 100;
-    relay.wait_until("all the others", |log| log.taken().len() + held == JOBS + 1);
+    // (The server notes an e-mail before it thinks about the answer.)
+    relay.wait_until("all the others", |log| log.taken().len() == JOBS + 1);
     relay.release("slow");
     queue.wait_until_settled();
     let metrics = worker.metrics();

@@ -130,7 +130,7 @@ impl Drop for ScriptedSmtp {
 
 impl Shared {
     fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().expect("no panic under this lock")
+        self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn note(&self, note: impl FnOnce(&mut Log)) {
