@@ -420,13 +420,13 @@ fn a_leader_that_does_not_answer_keeps_only_its_own_partitions() {
     cluster.partition_leader(TOPIC, 0, Some(1)).unwrap();
     cluster.partition_leader(TOPIC, 1, Some(2)).unwrap();
     cluster.coordinator(MockCoordinator::Group(config.group.clone()), 1).unwrap();
-    cluster.broker_down(2).unwrap();
+    cluster.broker_round_trip_time(2, Duration::from_secs(60)).unwrap();
     let worker = Worker::start(&config);
     let numbers = |partitions: Vec<AssignedPartition>| -> Vec<i32> {
         partitions.into_iter().map(|p| p.partition).collect()
     };
     assert_eq!(numbers(worker.assigned()), [0]);
-    cluster.broker_up(2).unwrap();
+    cluster.broker_round_trip_time(2, Duration::ZERO).unwrap();
     assert_eq!(numbers(worker.assigned()), [1]);
     assert_eq!(worker.leave(vec![]), Ok(()));
 }
