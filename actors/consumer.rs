@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, Stage};
 use crate::domain::history::{AttemptEnd, Timing};
 use crate::domain::ledger::{CommitAnswer, Hold, Tenure};
 use crate::domain::pace::Circuit;
@@ -20,6 +20,7 @@ use crate::messages::{
 use crate::office::TicketOffice;
 use crate::pool::Pool;
 use crate::ports::{OffsetLog, OffsetLogEvent, WallClock};
+use crate::seldom::Seldom;
 use crate::throttle::Throttle;
 use crate::ticket::{Claim, Ticket, Verdict};
 use crate::vitals::Vitals;
@@ -55,8 +56,8 @@ pub struct Consumer {
     drained_in_time: Option<bool>,
     /// Whether the circuit was not closed when it was last looked at.
     relay_is_away: Option<bool>,
-    /// When the log last said that a commit was refused.
-    refusal_told: Option<Instant>,
+    /// Commits that were refused.
+    refusals: Seldom,
     /// When the pool is looked at for the next probe.
     probe_at: Option<Instant>,
 }
@@ -75,7 +76,7 @@ impl Consumer {
             draining: false,
             drained_in_time: None,
             relay_is_away: None,
-            refusal_told: None,
+            refusals: Seldom::new(BETWEEN_LINES),
             probe_at: None,
         }
     }
@@ -133,7 +134,7 @@ impl Consumer {
         let mut ticket = self.parts.office.reissue(claim);
         if ticket.in_hand && ticket.verdict.is_none() {
             let failure = if ticket.is_past_the_dot() {
-                Failure::lost(crate::domain::failure::Stage::FinalDot, "handling stopped after the final dot")
+                Failure::lost(Stage::FinalDot, "handling stopped after the final dot")
             } else {
                 Failure::crashed("handling the job panicked")
             };
@@ -251,11 +252,9 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                     Err(refusal) if refusal.metadata_too_large => CommitAnswer::TooLarge,
                     Err(_) => CommitAnswer::Refused,
                 });
-                let now = Instant::now();
                 if let Err(refusal) = result
-                    && self.refusal_told.is_none_or(|at| now >= at + BETWEEN_LINES)
+                    && self.refusals.may_say(Instant::now()).is_some()
                 {
-                    self.refusal_told = Some(now);
                     tracing::warn!(reason = %refusal.reason, not_ours = refusal.not_ours, "commit refused");
                 }
                 // An attempt may have waited for it.
@@ -307,8 +306,7 @@ impl Handler<RetryDue> for Consumer {
     type Result = ();
 
     fn handle(&mut self, RetryDue(ticket): RetryDue, ctx: &mut Context<Self>) {
-        let is_due = ticket.not_before.is_none_or(|due| due <= Instant::now());
-        if ticket.hold(if is_due { Hold::Queued } else { Hold::Waiting }) {
+        if ticket.hold(if ticket.is_due() { Hold::Queued } else { Hold::Waiting }) {
             self.pool.add_first(ticket);
             self.dispatch(ctx);
         }

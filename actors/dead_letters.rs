@@ -17,6 +17,7 @@ use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{AreYouAlive, Event, Publish, Published};
 use crate::ports::{DeadLetterLog, WallClock};
+use crate::seldom::Seldom;
 use crate::ticket::{Ticket, Verdict};
 use crate::vitals::Vitals;
 
@@ -35,31 +36,11 @@ pub struct DeadLetters {
     parts: DeadLettersParts,
     guard: DeathGuard,
     under_way: usize,
-    refusals: Rc<RefCell<Refusals>>,
+    refusals: Rc<RefCell<Seldom>>,
 }
 
 /// Of thousands of letters that are refused, a line a second.
-#[derive(Debug, Default)]
-struct Refusals {
-    said_at: Option<Instant>,
-    /// Since then.
-    unsaid: u64,
-}
-
-impl Refusals {
-    const BETWEEN_LINES: Duration = Duration::from_secs(1);
-
-    /// Counts one more. How many were not said, when this one may be.
-    fn add(&mut self, now: Instant) -> Option<u64> {
-        if self.said_at.is_some_and(|at| now.duration_since(at) < Self::BETWEEN_LINES) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.said_at = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
+const BETWEEN_LINES: Duration = Duration::from_secs(1);
 /// The wait after the first refused publish; each further one doubles it, up to [`LONGEST_WAIT`].
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -67,7 +48,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 impl DeadLetters {
     pub fn new(parts: DeadLettersParts, guard: DeathGuard) -> DeadLetters {
         parts.vitals.letters_under_way(0);
-        DeadLetters { parts, guard, under_way: 0, refusals: Rc::default() }
+        let refusals = Rc::new(RefCell::new(Seldom::new(BETWEEN_LINES)));
+        DeadLetters { parts, guard, under_way: 0, refusals }
     }
 
     fn settle(&self, ticket: Ticket, failure: &Failure) {
@@ -141,7 +123,7 @@ async fn publish(
     letter: &Arc<DeadLetter>,
     ticket: &Ticket,
     parts: &DeadLettersParts,
-    refusals: &RefCell<Refusals>,
+    refusals: &RefCell<Seldom>,
 ) {
     let mut wait = SHORTEST_WAIT;
     while ticket.is_current() {
@@ -159,7 +141,7 @@ async fn publish(
             Err(_) => "publishing panicked".into(),
         };
         parts.metrics.send(Event::PublishFailed);
-        let unsaid = refusals.borrow_mut().add(Instant::now());
+        let unsaid = refusals.borrow_mut().may_say(Instant::now());
         if let Some(unsaid) = unsaid {
             tracing::warn!(
                 partition = letter.record.partition,
@@ -194,21 +176,5 @@ impl Handler<AreYouAlive> for DeadLetters {
 
     fn handle(&mut self, _: AreYouAlive, _: &mut Context<Self>) {
         self.guard.alive();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_many_refusals_one_a_second_is_said_with_the_number_of_the_others() {
-        let mut refusals = Refusals::default();
-        let now = Instant::now();
-        assert_eq!(refusals.add(now), Some(0));
-        let soon = now + Duration::from_millis(999);
-        assert!((0..10_000).all(|_| refusals.add(soon).is_none()));
-        assert_eq!(refusals.add(now + Duration::from_secs(1)), Some(10_000));
-        assert_eq!(refusals.add(now + Duration::from_secs(2)), Some(0));
     }
 }

@@ -48,5 +48,6 @@ pub mod pool;
 pub mod guard;
 pub mod kill_point;
 pub mod line;
+pub mod seldom;
 pub mod supervisor;
 pub mod vitals;

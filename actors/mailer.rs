@@ -99,10 +99,14 @@ impl Mailer {
         if self.retiring {
             return self.end(ctx);
         }
+        self.send_ask(false, ctx);
+    }
+
+    fn send_ask(&self, again: bool, ctx: &Context<Self>) {
         self.parts.asks.send(Ask {
             mailer: self.guard.child(),
             is_connected: self.connection.is_some(),
-            again: false,
+            again,
             recipient: ctx.address().recipient(),
         });
     }
@@ -229,15 +233,20 @@ impl Mailer {
         let closing = self.closing.take();
         let connection = self.connection.take();
         let end = async move {
-            if let Some(closing) = closing {
-                // However that ended, the connection is gone.
-                let _ = closing.await;
-            }
+            closed(closing).await;
             if let Some(Kept { connection, .. }) = connection {
                 connection.quit().await;
             }
         };
         ctx.wait(end.into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+/// Waits until the connection is closed, where one is being.
+async fn closed(closing: Option<actix_rt::task::JoinHandle<()>>) {
+    if let Some(closing) = closing {
+        // However that ended, the connection is gone.
+        let _ = closing.await;
     }
 }
 
@@ -279,10 +288,7 @@ impl Handler<Deliver> for Mailer {
         let tools = self.parts.tools.clone();
         let mailer = ctx.address();
         actix_rt::spawn(async move {
-            if let Some(closing) = closing {
-                // However that ended, the connection is gone.
-                let _ = closing.await;
-            }
+            closed(closing).await;
             let attempted =
                 AssertUnwindSafe(attempt(&mut ticket, permit, connection, &tools)).catch_unwind().await;
             let connection = attempted.unwrap_or(None);
@@ -328,12 +334,7 @@ impl Handler<WakeUp> for Mailer {
         if let Some(kept) = self.connection.take_if(|kept| kept.since + idle_timeout <= now) {
             self.closing = Some(actix_rt::spawn(kept.connection.quit()));
             // The consumer takes it for one with a connection.
-            self.parts.asks.send(Ask {
-                mailer: self.guard.child(),
-                is_connected: false,
-                again: true,
-                recipient: ctx.address().recipient(),
-            });
+            self.send_ask(true, ctx);
         }
         self.set_timer(ctx);
     }

@@ -70,23 +70,23 @@ pub struct Resized;
 pub struct MailerGone(pub ChildId);
 
 /// Consumer → Supervisor → each Mailer: partitions are gone; let go of the jobs that are not ours any more.
-#[derive(Message)]
+#[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Purge;
 
 /// Consumer → Supervisor → each Mailer: the relay is away; hand over the jobs that wait, so that it can be tried
 /// with any of them.
-#[derive(Message)]
+#[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct HandOver;
 
 /// Supervisor → Mailer: the consumer is a new one; ask again if you are idle.
-#[derive(Message)]
+#[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct AskAgain;
 
 /// Supervisor → Mailer: finish what you have, close the connection, and end.
-#[derive(Message)]
+#[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Retire;
 

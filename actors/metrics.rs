@@ -315,9 +315,8 @@ impl Handler<Scrape> for Metrics {
         let families = &self.parts.families;
         families.refresh(&self.parts.office.snapshot(), self.parts.clock.now().timestamp_millis());
         families.pool_busy.set(as_gauge(self.parts.vitals.working().len()));
-        let allowed = self.parts.throttle.allowed();
-        let is_guarded = self.parts.office.is_guarded();
-        families.pool_allowed.set(as_gauge(if is_guarded { allowed.min(1) } else { allowed }));
+        let allowed = self.parts.throttle.allowed(self.parts.office.is_guarded());
+        families.pool_allowed.set(as_gauge(allowed));
         let circuit = self.parts.throttle.circuit();
         families.circuit.set(match circuit {
             Circuit::Closed => 0,

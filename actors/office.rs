@@ -250,13 +250,14 @@ impl TicketOffice {
             let mut ledger = self.ledger.lock();
             (ledger.begin_commit(), ledger.is_committing())
         };
-        self.intake.lock().refused = false;
-        if !is_committing {
-            // What could not be committed is no longer ours to commit.
-            self.intake.lock().uncommitted_since = None;
+        {
+            let mut intake = self.intake.lock();
+            intake.refused = false;
+            // Where nothing is, what could not be committed before is no longer ours to commit.
+            let since = intake.uncommitted_since;
+            intake.uncommitted_since = is_committing.then(|| since.unwrap_or_else(Instant::now));
         }
         if !due.is_empty() {
-            self.intake.lock().uncommitted_since.get_or_insert_with(Instant::now);
             let unsent = Unsent(self);
             self.offset_log.commit(due.into_iter().map(to_commit).collect());
             std::mem::forget(unsent);
@@ -325,6 +326,11 @@ impl TicketOffice {
         self.ledger.lock().partitions()
     }
 
+    /// Whether intake has to wait for `limits.in_flight` or `limits.in_flight_bytes`.
+    pub fn is_full(&self) -> bool {
+        self.credits.is_full()
+    }
+
     /// The books and the gauges of this moment, all at once.
     pub fn snapshot(&self) -> Snapshot {
         let ledger = self.ledger.lock();
@@ -333,7 +339,7 @@ impl TicketOffice {
             lags: ledger.lags(),
             backlog: ledger.backlog(),
             oldest_unfinished_ms: ledger.oldest_unfinished_ms(),
-            intake_is_full: self.credits.is_full(),
+            intake_is_full: self.is_full(),
         }
     }
 

@@ -56,7 +56,7 @@ impl Pool {
     pub fn add_first(&mut self, ticket: Ticket) {
         if ticket.verdict.is_some() {
             self.errands.push_back(ticket);
-        } else if is_due(&ticket) {
+        } else if ticket.is_due() {
             self.retries.push_back(ticket);
         } else {
             self.later.push(ticket);
@@ -123,7 +123,7 @@ impl Pool {
         }
         if !is_open {
             let next = self.retries.front().or(self.new.front());
-            if next.is_some_and(|ticket| !is_due(ticket)) {
+            if next.is_some_and(|ticket| !ticket.is_due()) {
                 return self.put_off_one();
             }
         } else if self.throttle.next_probe().is_none_or(|at| Instant::now() < at) {
@@ -169,7 +169,7 @@ impl Pool {
     /// Of those that are due the one whose last attempt or probe is longest ago, else the one due next.
     fn take_for_a_probe(&mut self) -> Option<Ticket> {
         let all = self.retries.drain(..).chain(self.new.drain(..)).chain(self.later.drain(..));
-        let (mut due, later): (Vec<Ticket>, Vec<Ticket>) = all.partition(is_due);
+        let (mut due, later): (Vec<Ticket>, Vec<Ticket>) = all.partition(Ticket::is_due);
         self.later = later;
         // Those never tried first, in the order in which they came.
         due.sort_by_key(|ticket| ticket.last_tried);
@@ -194,8 +194,4 @@ impl Pool {
         self.working.insert(mailer);
         self.vitals.works(mailer);
     }
-}
-
-fn is_due(ticket: &Ticket) -> bool {
-    ticket.not_before.is_none_or(|due| due <= Instant::now())
 }

@@ -35,9 +35,10 @@ impl Throttle {
         self.pace.lock().resize(size);
     }
 
-    /// How many mailers may work now.
-    pub fn allowed(&self) -> usize {
-        self.pace.lock().allowed()
+    /// How many mailers may work now; at most one where the worker is to make one attempt at a time.
+    pub fn allowed(&self, one_at_a_time: bool) -> usize {
+        let allowed = self.pace.lock().allowed();
+        if one_at_a_time { allowed.min(1) } else { allowed }
     }
 
     pub fn circuit(&self) -> Circuit {

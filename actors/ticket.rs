@@ -63,6 +63,11 @@ impl Ticket {
         self.office.hold(self.job, hold)
     }
 
+    /// Whether it may be attempted by now, as far as its own wait goes.
+    pub fn is_due(&self) -> bool {
+        self.not_before.is_none_or(|due| due <= Instant::now())
+    }
+
     /// Whether the job is still ours: not settled, taken back or lost.
     pub fn is_current(&self) -> bool {
         self.office.held(self.job).is_some()

@@ -87,6 +87,9 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// With less room not even the state of a partition fits.
+    const FEWEST_CHARACTERS: usize = 64;
+
     /// `crash_limit` is `limits.crashes`.
     pub fn new(crash_limit: u32) -> Ledger {
         Ledger {
@@ -340,7 +343,10 @@ impl Ledger {
         let mut cleared = Vec::new();
         if answer == CommitAnswer::TooLarge {
             // Halved until it is taken; where nothing is, the plain offset is left.
-            self.max_characters = if self.max_characters > 64 { self.max_characters / 2 } else { 0 };
+            self.max_characters = match self.max_characters / 2 {
+                half if half >= Self::FEWEST_CHARACTERS => half,
+                _ => 0,
+            };
         }
         for frontier in self.outstanding.take().unwrap_or_default() {
             let Some(found) = self.partitions.get_mut(&frontier.partition) else { continue };

@@ -101,9 +101,7 @@ impl Supervisor {
                 let consumer = Consumer::new(self.consumer.clone(), guard).start();
                 self.lines.asks.connect(&consumer);
                 self.lines.retries.connect(&consumer);
-                for mailer in self.mailers() {
-                    mailer.do_send(AskAgain);
-                }
+                self.tell_mailers(AskAgain);
                 if let Some(until) = self.drain_until {
                     consumer.do_send(Drain { until });
                 }
@@ -145,6 +143,14 @@ impl Supervisor {
             Some(Address::Mailer(mailer)) => Some(mailer),
             _ => None,
         })
+    }
+
+    fn tell_mailers<M>(&self, message: M)
+    where
+        M: Message<Result = ()> + Send + Copy + 'static,
+        Mailer: Handler<M>,
+    {
+        self.mailers().for_each(|mailer| mailer.do_send(message));
     }
 
     fn tell_consumer<M>(&self, message: M)
@@ -312,7 +318,7 @@ impl Handler<GetStatus> for Supervisor {
             relay: vitals.relay(&self.consumer.throttle),
             intake: IntakeStatus {
                 commits_hang_for: self.consumer.office.commits_hang_for(),
-                is_full: self.consumer.office.snapshot().intake_is_full,
+                is_full: self.consumer.office.is_full(),
                 is_careful: self.consumer.office.is_guarded(),
             },
             dead_letters: vitals.dead_letters(),
@@ -354,9 +360,7 @@ impl Handler<Drained> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, drained: Drained, ctx: &mut Context<Self>) {
-        for mailer in self.mailers() {
-            mailer.do_send(Retire);
-        }
+        self.tell_mailers(Retire);
         let ended = match drained {
             Drained { in_time: true, committed: Ok(()) } => {
                 Ended { exit_code: 0, reason: "drained, committed and left the group".into() }
@@ -382,9 +386,7 @@ impl Handler<Purge> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: Purge, _: &mut Context<Self>) {
-        for mailer in self.mailers() {
-            mailer.do_send(Purge);
-        }
+        self.tell_mailers(Purge);
     }
 }
 
@@ -392,9 +394,7 @@ impl Handler<HandOver> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: HandOver, _: &mut Context<Self>) {
-        for mailer in self.mailers() {
-            mailer.do_send(HandOver);
-        }
+        self.tell_mailers(HandOver);
     }
 }
 

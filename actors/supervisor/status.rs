@@ -9,8 +9,7 @@ use crate::messages::{ActorState, ActorStatus, MailerState, MailerStatus, PoolSt
 impl Supervisor {
     pub(super) fn pool_status(&self) -> PoolStatus {
         let working = self.consumer.vitals.working();
-        let allowed = self.consumer.throttle.allowed();
-        let allowed = if self.consumer.office.is_guarded() { allowed.min(1) } else { allowed };
+        let allowed = self.consumer.throttle.allowed(self.consumer.office.is_guarded());
         let held = self.consumer.vitals.ready() > 0 && working.len() >= allowed;
         let mailers = (0..self.size).filter_map(|slot| {
             let child = self.children.get(&(ActorName::Mailer, slot))?;

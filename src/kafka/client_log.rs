@@ -1,11 +1,13 @@
 //! What librdkafka itself has to say, kept from flooding the log.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mailroom_actors::seldom::Seldom;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::time::Instant;
 
 /// While brokers are away each client would log several lines a second.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -14,14 +16,15 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ClientLog {
     client: &'static str,
-    last_line: Mutex<Option<Instant>>,
+    lines: Mutex<Seldom>,
     last_error: Mutex<Option<(RDKafkaErrorCode, String)>>,
 }
 
 impl ClientLog {
     /// `client` names it in the log: `consumer`, `dead letters`.
     pub fn new(client: &'static str) -> ClientLog {
-        ClientLog { client, last_line: Mutex::default(), last_error: Mutex::default() }
+        let lines = Mutex::new(Seldom::new(BETWEEN_LINES));
+        ClientLog { client, lines, last_error: Mutex::default() }
     }
 
     /// The last error and librdkafka's words for it, once.
@@ -30,13 +33,7 @@ impl ClientLog {
     }
 
     fn may_warn(&self) -> bool {
-        let now = Instant::now();
-        let mut last = self.last_line.lock();
-        let due = last.is_none_or(|at| now.duration_since(at) >= BETWEEN_LINES);
-        if due {
-            *last = Some(now);
-        }
-        due
+        self.lines.lock().may_say(Instant::now()).is_some()
     }
 }
 

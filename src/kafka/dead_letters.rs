@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::future::LocalBoxFuture;
 use mailroom_actors::domain::job::DeadLetter;
 use mailroom_actors::ports::DeadLetterLog;
+use mailroom_actors::seldom::Seldom;
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -47,7 +48,7 @@ struct Shared {
     batching: Slot,
     /// Made when it is needed first.
     alone: Slot,
-    shortened_at: Mutex<Option<Instant>>,
+    shortened: Mutex<Seldom>,
 }
 
 /// A producer's place.
@@ -81,7 +82,7 @@ impl KafkaDeadLetters {
                 encoder,
                 batching,
                 alone: Slot::new(one_by_one),
-                shortened_at: Mutex::default(),
+                shortened: Mutex::new(Seldom::new(BETWEEN_LINES)),
             }),
         })
     }
@@ -198,9 +199,7 @@ impl Shared {
 
     /// Of many at most one line a second.
     fn say_shortened(&self, size: usize, limit: usize) {
-        let mut last = self.shortened_at.lock();
-        if last.is_none_or(|at| at.elapsed() >= BETWEEN_LINES) {
-            *last = Some(Instant::now());
+        if self.shortened.lock().may_say(tokio::time::Instant::now()).is_some() {
             tracing::warn!(size, limit, "the broker takes no dead letter this large: it is shortened");
         }
     }

@@ -1,10 +1,12 @@
 //! Tells the actors whether any broker answers, at most once a second each way.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_channel::Sender;
 use mailroom_actors::ports::OffsetLogEvent;
+use mailroom_actors::seldom::Seldom;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 const BETWEEN_EVENTS: Duration = Duration::from_secs(1);
 
@@ -15,27 +17,28 @@ pub(super) struct Pulse {
     told: Mutex<Told>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Told {
-    reachable: Option<Instant>,
-    unreachable: Option<Instant>,
+    reachable: Seldom,
+    unreachable: Seldom,
 }
 
 impl Pulse {
     pub fn new(events: Sender<OffsetLogEvent>) -> Pulse {
-        Pulse { events, told: Mutex::default() }
+        let seldom = || Seldom::new(BETWEEN_EVENTS);
+        Pulse { events, told: Mutex::new(Told { reachable: seldom(), unreachable: seldom() }) }
     }
 
     /// A broker answered something just now.
     pub fn answered(&self) {
-        if is_due(&mut self.told.lock().reachable) {
+        if self.told.lock().reachable.may_say(Instant::now()).is_some() {
             self.send(OffsetLogEvent::Reachable);
         }
     }
 
     /// No broker answers, or the group can't be joined: `why` in words, without secrets.
     pub fn silent(&self, why: String) {
-        if is_due(&mut self.told.lock().unreachable) {
+        if self.told.lock().unreachable.may_say(Instant::now()).is_some() {
             tracing::warn!(reason = why, "kafka does not answer");
             self.send(OffsetLogEvent::Unreachable(why));
         }
@@ -45,15 +48,6 @@ impl Pulse {
         // Nobody listens any more: then nobody wants to know.
         let _ = self.events.send_blocking(event);
     }
-}
-
-fn is_due(last: &mut Option<Instant>) -> bool {
-    let now = Instant::now();
-    let due = last.is_none_or(|at| now.duration_since(at) >= BETWEEN_EVENTS);
-    if due {
-        *last = Some(now);
-    }
-    due
 }
 
 #[cfg(test)]

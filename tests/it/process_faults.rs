@@ -229,13 +229,9 @@ fn a_worker_that_is_frozen_beyond_its_session_commits_nothing_old_and_joins_agai
     let known = skipped(&other);
     let committed = queue.kafka.committed(&queue.group, &queue.topic);
     frozen.signal("CONT");
-    let rejoined = |worker: &TestWorker| {
-        // The series of a partition is there while it is assigned.
-        worker.get("/metrics").body.contains("mailroom_consumer_lag{partition=")
-    };
     until("it to have partitions again", || {
         let lost = frozen.log().iter().any(|line| line.contains("partitions lost"));
-        (lost && rejoined(&frozen)).then_some(())
+        (lost && frozen.has_a_partition()).then_some(())
     });
     assert_eq!(queue.kafka.committed(&queue.group, &queue.topic), committed, "O4: nothing old is committed");
     let before = frozen.metrics().sum("mailroom_messages_consumed_total");
@@ -310,14 +306,14 @@ fn an_idle_worker_that_is_killed_again_and_again_does_not_become_careful() {
     queue.put(jobs(0..1));
     for _ in 0..2 {
         let idle = TestWorker::start(&settings);
-        until("a partition", || idle.get("/metrics").body.contains("consumer_lag{partition=").then_some(()));
+        idle.wait_until_assigned();
         queue.wait_until_settled();
         queue.wait_until_commits_are_quiet();
         idle.kill();
     }
     let worker = TestWorker::start(&settings);
     // What came while nobody was there might have been in hand.
-    until("a partition", || worker.get("/metrics").body.contains("consumer_lag{partition=").then_some(()));
+    worker.wait_until_assigned();
     queue.put(jobs(1..100));
     until("two attempts at a time", || (most_at_a_time(&relay) > 1).then_some(()));
     queue.wait_until_settled();

@@ -156,6 +156,15 @@ impl TestWorker {
         until("/health/ready to be 200", || (self.get("/health/ready").status == 200).then_some(()));
     }
 
+    /// Whether it has a partition: the series of one is there while it is assigned.
+    pub fn has_a_partition(&self) -> bool {
+        self.get("/metrics").body.contains("mailroom_consumer_lag{partition=")
+    }
+
+    pub fn wait_until_assigned(&self) {
+        until("a partition", || self.has_a_partition().then_some(()));
+    }
+
     /// The lines that it has logged so far.
     pub fn log(&self) -> Vec<String> {
         self.process.stderr()
