@@ -87,6 +87,9 @@ pub fn consumer(config: &config::Kafka) -> ClientConfig {
         .set("isolation.level", "read_committed")
         // By its heartbeat a member learns of a rebalance: the default of 3 s is added to each.
         .set("heartbeat.interval.ms", "1000")
+        // A broker that is frozen, or cut off, is given up after so long. With the default of 60 s a commit
+        // hangs at a coordinator that does not answer, and no jobs are taken until another one has it.
+        .set("socket.timeout.ms", "10000")
         // With split queues these hold for each partition: one that is read slowly holds at most what may be
         // queued and one more fetch, together 1 MiB, or one record where that is larger. So 200 partitions hold
         // 200 MiB beside `limits.in_flight_bytes`; librdkafka can't be told less while it runs. Measured with

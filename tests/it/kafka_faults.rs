@@ -131,10 +131,13 @@ fn a_broker_of_three_that_is_frozen_for_a_while_costs_no_job() {
     until("it to be at work", || (relay.taken() > 100).then_some(()));
     kafka.brokers()[1].signal("STOP");
     // The controllers take it for dead after its session of 3 s; new leaders take the jobs then.
-    until("the others to take its place", || {
-        queue.put(jobs(1_000..2_000));
-        (relay.taken() > 1_500).then_some(())
-    });
+    let frozen = Instant::now();
+    queue.put(jobs(1_000..2_000));
+    until("the others to take its place", || (relay.taken() > 1_500).then_some(()));
+    report(format_args!(
+        "one broker of three frozen: the jobs put then are sent {:?} later",
+        frozen.elapsed()
+    ));
     kafka.brokers()[1].signal("CONT");
     queue.wait_until_settled();
     assert_eq!(worker.metrics().sum("mailroom_actor_restarts_total"), 0.0);
