@@ -23,9 +23,9 @@ const BETWEEN_LINES: Duration = Duration::from_secs(2);
 const FIRST_OUTAGE: Duration = Duration::from_secs(8);
 const OUTAGE: Duration = Duration::from_millis(4_500);
 const BETWEEN_OUTAGES: Duration = Duration::from_secs(35);
-/// How long what is under way may take to be settled once no more is produced: the longest are three attempts
-/// into silence, 6.3 s.
-const SETTLE: Duration = Duration::from_secs(8);
+/// How long what is under way may take to be settled once no more is produced. Three attempts into silence take
+/// 6.3 s; where the end falls into an outage the relay is tried again only after 5 s, and maybe once more in vain.
+const SETTLE: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long each part of the demo itself may take to end before it is left to itself.

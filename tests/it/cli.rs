@@ -132,6 +132,12 @@ fn the_demo_accounts_for_every_job_and_ends_with_0() {
     }
 }
 
+#[test]
+fn a_demo_that_ends_while_its_mail_server_is_down_accounts_for_every_job_too() {
+    let output = run(&Settings::default(), &["demo", "--seconds", "12"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+}
+
 /// A configuration with which nothing is wrong, and nobody behind it.
 fn valid() -> Settings {
     Settings::default()
