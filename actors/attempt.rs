@@ -19,7 +19,7 @@ use crate::domain::ledger::Hold;
 use crate::domain::pace::Seen;
 use crate::guard::{last_panic, note_panic};
 use crate::messages::Event;
-use crate::ports::{Composer, Connection, Email, Gate, Relay, WallClock};
+use crate::ports::{BodyType, Composer, Connection, Email, Gate, Relay, WallClock};
 use crate::throttle::{Permit, Throttle};
 use crate::ticket::{Ticket, Verdict};
 use crate::vitals::Vitals;
@@ -329,10 +329,10 @@ fn is_too_many_recipients(outcome: &Outcome) -> bool {
 
 async fn compose(record: Arc<Record>, tools: &Tools) -> Result<Email, Failure> {
     if record.size() <= COMPOSED_IN_PLACE_BYTES {
-        return tools.composer.compose(&record);
+        return tools.composer.compose(&record, BodyType::SevenBit);
     }
     let composer = Arc::clone(&tools.composer);
-    match tokio::task::spawn_blocking(move || composer.compose(&record)).await {
+    match tokio::task::spawn_blocking(move || composer.compose(&record, BodyType::SevenBit)).await {
         Ok(composed) => composed,
         Err(error) => match error.try_into_panic() {
             // It was noted on the pool's thread; what is left says no more than that.

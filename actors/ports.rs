@@ -3,6 +3,7 @@
 //! `src/` implements these for Kafka, SMTP and the job's form; the tests implement them in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::future::LocalBoxFuture;
@@ -12,8 +13,18 @@ use crate::domain::failure::Failure;
 pub use crate::domain::history::Outcome;
 use crate::domain::job::{DeadLetter, Record};
 
+/// How the bodies of an e-mail may be written: the body-type of RFC 6152.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyType {
+    /// Transfer encodings of 7-bit text only: every relay takes them.
+    #[default]
+    SevenBit,
+    /// Text may stand as it is: the relay offers 8BITMIME.
+    EightBitMime,
+}
+
 /// An e-mail, ready for the wire but for dot-stuffing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Email {
     /// With angle brackets. The same on every attempt.
     pub message_id: String,
@@ -22,15 +33,40 @@ pub struct Email {
     /// The bare addresses of the envelope, no address twice, always in the same order for the same job.
     /// 1 to 100.
     pub recipients: Vec<String>,
-    /// Headers and body: CRLF line ends only, lines of at most 998 bytes, ends with CRLF, 7-bit.
+    /// Headers and body: CRLF line ends only, lines of at most 998 bytes, ends with CRLF. 7-bit, but for bodies
+    /// where `body_type` says so, and for addresses where `header_needs_smtputf8` does.
     pub data: Vec<u8>,
+    /// Whether a byte over 127 stands in a body.
+    pub body_type: BodyType,
+    /// Whether it would be written otherwise for the other body type.
+    pub depends_on_body_type: bool,
+    /// An address in the header is not ASCII before its @ (RFC 6531). The sender's and the recipients' own
+    /// addresses are apart from this.
+    pub header_needs_smtputf8: bool,
 }
 
 /// Makes e-mails of jobs. Called in an attempt's task, for large records on the blocking pool.
 pub trait Composer: Send + Sync + 'static {
-    /// The e-mail that `record` asks for, or why it is none (a failure found before an attempt: stage
-    /// `decode` or `render`).
-    fn compose(&self, record: &Record) -> Result<Email, Failure>;
+    /// The e-mail that `record` asks for, written for a relay that takes `body_type`, or why it is none (a failure
+    /// found before an attempt: stage `decode` or `render`).
+    fn compose(&self, record: &Record, body_type: BodyType) -> Result<Email, Failure>;
+
+    /// Until when the e-mail may be sent, asked once when the job is taken, `now` by the wall clock; none: for ever,
+    /// also where the record is no job. Never panics on purpose; whoever calls is prepared for it.
+    fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry>;
+
+    /// The job's tags as the log shows them, a JSON object, addresses in it masked; none where it has none, or
+    /// can't be read.
+    fn tags(&self, record: &Record) -> Option<String>;
+}
+
+/// When a job is no longer to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// From now; zero when that time has passed.
+    pub left: Duration,
+    /// What set it, for the reason: `expires_at` or `email.max_age`.
+    pub set_by: &'static str,
 }
 
 /// Asked once, right before the first byte of the final dot goes out.
@@ -59,6 +95,9 @@ pub trait Connection: Send {
 
     /// Whether another e-mail may be sent over it. False after any doubt.
     fn is_usable(&self) -> bool;
+
+    /// What bodies the relay takes over it.
+    fn body_type(&self) -> BodyType;
 
     /// How many e-mails it has carried to a 250.
     fn carried(&self) -> u32;

@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::http::{Doors, HttpServer};
 use crate::kafka::{self, KafkaDeadLetters, LateOffsetLog, StartProblem};
 use crate::smtp::relay::SmtpRelay;
+use crate::templates::TemplateStore;
 use crate::{dead_letter, http, mask, telemetry};
 
 /// The version that `/health`, the metrics and `--version` tell.
@@ -69,7 +70,14 @@ pub struct Service {
 /// made, credentials that every reachable broker refuses, missing rights.
 pub async fn start(config: Config) -> Result<Service, StartError> {
     let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
-    let composer = MailComposer::new(&config.smtp.from, config.limits.message_bytes).map_err(StartError)?;
+    let templates = Arc::new(TemplateStore::load(config.templates.dir.as_deref()).map_err(StartError)?);
+    let composer = MailComposer::new(
+        &config.smtp.from,
+        config.limits.message_bytes,
+        config.email.clone(),
+        Arc::clone(&templates),
+    )
+    .map_err(StartError)?;
     let misconfigured = |problem: StartProblem| StartError(problem.to_string());
     let letters = dead_letter::Settings {
         worker_id: config.worker.id.clone(),

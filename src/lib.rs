@@ -13,3 +13,4 @@ pub mod kafka;
 pub mod mask;
 pub mod smtp;
 pub mod telemetry;
+pub mod templates;

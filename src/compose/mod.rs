@@ -10,18 +10,24 @@ mod otp;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use chrono::Utc;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use mailroom_actors::domain::job::Record;
-use mailroom_actors::ports::{Composer, Email};
+use mailroom_actors::ports::{BodyType, Composer, Email, Expiry};
 
+use crate::config;
 use crate::job::{self, Address, Job, Mailbox};
+use crate::templates::TemplateStore;
 
 /// The composer of the service: reads the job's form and builds RFC 5322 messages, 7-bit throughout.
 #[derive(Clone, Debug)]
 pub struct MailComposer {
     default_from: Mailbox,
     message_bytes: usize,
+    rules: config::Email,
+    templates: Arc<TemplateStore>,
 }
 
 impl MailComposer {
@@ -30,12 +36,17 @@ impl MailComposer {
     ///
     /// # Errors
     /// When `default_from` is no address, or one that needs SMTPUTF8; in words for the operator.
-    pub fn new(default_from: &str, message_bytes: usize) -> Result<MailComposer, String> {
+    pub fn new(
+        default_from: &str,
+        message_bytes: usize,
+        rules: config::Email,
+        templates: Arc<TemplateStore>,
+    ) -> Result<MailComposer, String> {
         let default_from = Mailbox::parse(default_from).map_err(|e| format!("smtp.from {e}"))?;
         if default_from.address.needs_smtputf8() {
             return Err("smtp.from needs SMTPUTF8 (it is not ASCII before the @); use another address".into());
         }
-        Ok(MailComposer { default_from, message_bytes })
+        Ok(MailComposer { default_from, message_bytes, rules, templates })
     }
 
     /// `smtp.from`, read.
@@ -88,13 +99,21 @@ impl MailComposer {
         let sender = from.address.as_str().to_owned();
         let mailboxes = job.to.into_iter().chain(job.cc).chain(job.bcc);
         let recipients = mailboxes.map(|mailbox| mailbox.address.into_string()).collect();
-        Ok(Email { message_id, sender, recipients, data })
+        Ok(Email { message_id, sender, recipients, data, ..Email::default() })
     }
 }
 
 impl Composer for MailComposer {
-    fn compose(&self, record: &Record) -> Result<Email, Failure> {
+    fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
         self.build(job::decode(record, self.message_bytes)?)
+    }
+
+    fn expiry(&self, _: &Record, _: DateTime<Utc>) -> Option<Expiry> {
+        None
+    }
+
+    fn tags(&self, _: &Record) -> Option<String> {
+        None
     }
 }
 

@@ -23,12 +23,18 @@ fn record(value: impl Into<Bytes>) -> Record {
     }
 }
 
+fn made(from: &str, message_bytes: usize) -> Result<MailComposer, String> {
+    MailComposer::new(from, message_bytes, config::Email::default(), Arc::new(TemplateStore::built_in()))
+}
+
 fn composer() -> MailComposer {
-    MailComposer::new("The Shop <noreply@shop.example>", LIMIT).unwrap()
+    made("The Shop <noreply@shop.example>", LIMIT).unwrap()
 }
 
 fn compose(job: &serde_json::Value) -> Email {
-    let email = composer().compose(&record(job.to_string())).unwrap_or_else(|e| panic!("{}", e.reason));
+    let email = composer()
+        .compose(&record(job.to_string()), BodyType::SevenBit)
+        .unwrap_or_else(|e| panic!("{}", e.reason));
     assert_fit_for_the_wire(&email.data);
     email
 }
@@ -153,8 +159,8 @@ fn the_message_id_stays_the_same_and_equals_the_dead_letters() {
     ] {
         let record = record(job.to_string());
         let composer = composer();
-        let first = composer.compose(&record).unwrap().message_id;
-        assert_eq!(first, composer.compose(&record).unwrap().message_id);
+        let first = composer.compose(&record, BodyType::SevenBit).unwrap().message_id;
+        assert_eq!(first, composer.compose(&record, BodyType::SevenBit).unwrap().message_id);
         assert_eq!(first, job::Identity::of(&record, composer.default_from()).message_id);
     }
 }
@@ -171,7 +177,7 @@ fn quoted_local_parts_and_literals_are_kept_as_they_are() {
 
 #[test]
 fn what_is_no_job_is_refused_by_decode() {
-    let failure = composer().compose(&record("{}")).unwrap_err();
+    let failure = composer().compose(&record("{}"), BodyType::SevenBit).unwrap_err();
     assert_eq!((failure.stage, failure.cause), (Stage::Decode, Cause::Invalid));
 }
 
@@ -192,7 +198,7 @@ fn an_address_that_needs_smtputf8_is_refused_at_render() {
     ] {
         let mut job = json!({"to": "a@b.c", "otp": "1"});
         job[field] = "åda@b.c".into();
-        let failure = composer().compose(&record(job.to_string())).unwrap_err();
+        let failure = composer().compose(&record(job.to_string()), BodyType::SevenBit).unwrap_err();
         assert_eq!((failure.stage, failure.cause), (Stage::Render, cause), "{field}");
         assert!(
             failure.reason.starts_with(field) && failure.reason.contains("SMTPUTF8"),
@@ -202,9 +208,9 @@ fn an_address_that_needs_smtputf8_is_refused_at_render() {
     }
     // It stands in no header: what the relay offers decides, and about it alone.
     let hidden = json!({"to": "a@b.c", "bcc": "åda@b.c", "otp": "1"}).to_string();
-    assert_eq!(composer().compose(&record(hidden)).unwrap().recipients, ["a@b.c", "åda@b.c"]);
-    assert!(MailComposer::new("åda@b.c", LIMIT).is_err_and(|e| e.contains("SMTPUTF8")));
-    assert!(MailComposer::new("nobody", LIMIT).is_err_and(|e| e.starts_with("smtp.from")));
+    assert_eq!(composer().compose(&record(hidden), BodyType::SevenBit).unwrap().recipients, ["a@b.c", "åda@b.c"]);
+    assert!(made("åda@b.c", LIMIT).is_err_and(|e| e.contains("SMTPUTF8")));
+    assert!(made("nobody", LIMIT).is_err_and(|e| e.starts_with("smtp.from")));
 }
 
 #[test]
@@ -212,16 +218,16 @@ fn a_finished_e_mail_over_the_limit_is_too_large() {
     // Small as a record; base64 makes the e-mail a third larger.
     let record = record(json!({"to": "a@b.c", "text": "日本".repeat(300)}).to_string());
     let size = record.size();
-    let composer = |limit| MailComposer::new("f@b.c", limit).unwrap();
-    let failure = composer(size).compose(&record).unwrap_err();
+    let composer = |limit| made("f@b.c", limit).unwrap();
+    let failure = composer(size).compose(&record, BodyType::SevenBit).unwrap_err();
     assert_eq!(
         (failure.stage, failure.cause, failure.spends_attempt),
         (Stage::Render, Cause::TooLarge, false)
     );
-    let failure = composer(size - 1).compose(&record).unwrap_err();
+    let failure = composer(size - 1).compose(&record, BodyType::SevenBit).unwrap_err();
     assert_eq!((failure.stage, failure.cause), (Stage::Decode, Cause::TooLarge));
-    let fits = composer(LIMIT).compose(&record).unwrap().data.len();
-    assert_eq!(composer(fits).compose(&record).unwrap().data.len(), fits);
+    let fits = composer(LIMIT).compose(&record, BodyType::SevenBit).unwrap().data.len();
+    assert_eq!(composer(fits).compose(&record, BodyType::SevenBit).unwrap().data.len(), fits);
 }
 
 #[test]

@@ -179,6 +179,8 @@ pub(super) fn assemble(values: &Values<'_>, kafka: Kafka, problems: &mut Problem
         },
         kafka,
         smtp: smtp(values, problems),
+        email: Email::default(),
+        templates: Templates::default(),
         mailers: Mailers { size: values.size("mailers.size"), max: values.size("mailers.max") },
         retry: Retry {
             max_attempts: values.count("retry.max_attempts"),

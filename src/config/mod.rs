@@ -64,6 +64,8 @@ pub struct Config {
     pub worker: Worker,
     pub kafka: Kafka,
     pub smtp: Smtp,
+    pub email: Email,
+    pub templates: Templates,
     pub mailers: Mailers,
     pub retry: Retry,
     pub breaker: Breaker,
@@ -152,6 +154,20 @@ pub struct Timeouts {
     pub command: Duration,
     pub data: Duration,
     pub final_dot: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Email {
+    /// Where `from` may lie: domains as A-labels in small letters; empty: anywhere.
+    pub allowed_from_domains: Vec<String>,
+    /// A record older than this is no longer sent.
+    pub max_age: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Templates {
+    /// None: the built-in `otp` only.
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]

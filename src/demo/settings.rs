@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::queue::{DLQ_TOPIC, TOPIC};
 use super::traffic::SENDER;
 use crate::config::{
-    Breaker, Config, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Retry, Secretive, Security,
-    Smtp, Timeouts, Worker,
+    Breaker, Config, Email, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Retry, Secretive,
+    Security, Smtp, Templates, Timeouts, Worker,
 };
 
 /// Each step of the conversation with the mail server. Short, so that the end of the demo does not have to
@@ -56,6 +56,8 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
                 final_dot: STEP_TIMEOUT,
             },
         },
+        email: Email::default(),
+        templates: Templates::default(),
         mailers: Mailers { size: 8, max: 4096 },
         retry: Retry {
             max_attempts: 3,

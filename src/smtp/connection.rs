@@ -3,7 +3,7 @@
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use mailroom_actors::domain::failure::{Failure, Stage};
-use mailroom_actors::ports::{self, Email, Gate, Outcome};
+use mailroom_actors::ports::{self, BodyType, Email, Gate, Outcome};
 use tokio::net::TcpStream;
 
 use super::answers::Answers;
@@ -105,6 +105,10 @@ impl ports::Connection for SmtpConnection {
 
     fn is_usable(&self) -> bool {
         self.usable
+    }
+
+    fn body_type(&self) -> BodyType {
+        if self.extensions.eight_bit_mime { BodyType::EightBitMime } else { BodyType::SevenBit }
     }
 
     fn carried(&self) -> u32 {

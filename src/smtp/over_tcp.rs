@@ -85,6 +85,7 @@ fn email(recipients: usize) -> Email {
         sender: "from@example.com".into(),
         recipients: (0..recipients).map(|number| format!("r{number}@example.com")).collect(),
         data: b"Subject: x\r\n\r\n.hello\r\n".to_vec(),
+        ..Email::default()
     }
 }
 

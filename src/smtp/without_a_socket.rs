@@ -284,6 +284,7 @@ fn email(recipients: &[&str], data: &str) -> Email {
         sender: "from@example.com".into(),
         recipients: recipients.iter().map(|address| (*address).to_owned()).collect(),
         data: data.as_bytes().to_vec(),
+        ..Email::default()
     }
 }
 

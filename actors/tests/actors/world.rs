@@ -192,6 +192,10 @@ impl Connection for FakeConnection {
     fn is_usable(&self) -> bool {
         self.1
     }
+    fn body_type(&self) -> BodyType {
+        BodyType::SevenBit
+    }
+
     fn carried(&self) -> u32 {
         self.2
     }
@@ -220,7 +224,7 @@ fn is_first_offer(fakes: &Fakes, offset: i64) -> bool {
 struct FakeComposer(Arc<Fakes>);
 
 impl Composer for FakeComposer {
-    fn compose(&self, record: &Record) -> Result<Email, Failure> {
+    fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
         self.0.compose.burn();
         Ok(Email {
             message_id: record.offset.to_string(),
@@ -231,7 +235,16 @@ impl Composer for FakeComposer {
                 vec!["b@example.com".into()]
             },
             data: b"Subject: x\r\n\r\nx\r\n".to_vec(),
+            ..Email::default()
         })
+    }
+
+    fn expiry(&self, _: &Record, _: DateTime<Utc>) -> Option<Expiry> {
+        None
+    }
+
+    fn tags(&self, _: &Record) -> Option<String> {
+        None
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, pending};
 use mailroom_actors::domain::failure::{EnhancedCode, Failure, Reply, Stage};
-use mailroom_actors::ports::{Connection, Email, Gate, Outcome, Relay, Transaction};
+use mailroom_actors::ports::{BodyType, Connection, Email, Gate, Outcome, Relay, Transaction};
 use tokio::time::sleep;
 
 use crate::job::Mailbox;
@@ -386,6 +386,10 @@ impl Connection for FakeConnection {
 
     fn is_usable(&self) -> bool {
         self.usable
+    }
+
+    fn body_type(&self) -> BodyType {
+        BodyType::SevenBit
     }
 
     fn carried(&self) -> u32 {

@@ -17,7 +17,9 @@ use mailroom_actors::line::Line;
 use mailroom_actors::messages::Scrape;
 use mailroom_actors::metrics::Families;
 use mailroom_actors::office::TicketOffice;
-use mailroom_actors::ports::{Composer, Email, Jitter, OffsetLog, OffsetLogEvent, WallClock};
+use mailroom_actors::ports::{
+    BodyType, Composer, Email, Expiry, Jitter, OffsetLog, OffsetLogEvent, WallClock,
+};
 use mailroom_actors::supervisor::{self, Ended, Settings, Supervisor};
 use mailroom_actors::throttle::Throttle;
 use mailroom_actors::vitals::Vitals;
@@ -154,7 +156,7 @@ struct Port {
 }
 
 impl Composer for Port {
-    fn compose(&self, record: &Record) -> Result<Email, Failure> {
+    fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
         let job = self.world.lock().job_at(record.partition, record.offset);
         World::burn(&self.world, self.incarnation, self.fuse, Some(job));
         let (making, made, recipients) = {
@@ -193,7 +195,16 @@ impl Composer for Port {
             sender: "a@example.com".into(),
             recipients: (0..recipients).map(|number| format!("r{number}@example.com")).collect(),
             data: b"Subject: x\r\n\r\nx\r\n".to_vec(),
+            ..Email::default()
         })
+    }
+
+    fn expiry(&self, _: &Record, _: DateTime<Utc>) -> Option<Expiry> {
+        None
+    }
+
+    fn tags(&self, _: &Record) -> Option<String> {
+        None
     }
 }
 
