@@ -4,6 +4,7 @@
 //! (`shape`; the failures so far are `malformed`), the values make sense (here; `invalid`).
 
 mod address;
+pub mod form;
 mod identity;
 pub mod json;
 mod members;

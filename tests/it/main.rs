@@ -3,6 +3,7 @@
 //! One binary, so that one Kafka serves all; `harness/` holds what the tests stand on, the other files one theme each.
 //! `scripts/setup test` fetches the servers.
 
+mod any_email;
 mod cli;
 mod connections;
 mod dashboards;
@@ -16,6 +17,7 @@ mod kafka_faults;
 mod numbered_jobs;
 mod offsets;
 mod process_faults;
+mod producers;
 mod real_kafka;
 mod relay_limits;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]

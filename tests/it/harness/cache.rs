@@ -12,6 +12,11 @@ pub fn greenmail_jar() -> PathBuf {
     fetched("greenmail-2.1.3").join("greenmail-standalone-2.1.3.jar")
 }
 
+/// A Python with the client library of `docs/producers.md`.
+pub fn python() -> PathBuf {
+    fetched("python-confluent-kafka-2.12.2").join("bin/python")
+}
+
 /// The versions are the same as in scripts/setup.
 fn fetched(name: &str) -> PathBuf {
     let root = folder("MAILROOM_CACHE")

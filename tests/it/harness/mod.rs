@@ -1,6 +1,6 @@
 //! What the tests stand on: real servers, a recording relay, the worker as a process.
 
-mod cache;
+pub mod cache;
 pub mod certificate;
 pub mod greenmail;
 pub mod kafka;

@@ -33,6 +33,8 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub began: Instant,
+    /// The whole MAIL command.
+    pub mail: String,
     /// When its outcome was about to be written: the first refused step, or the reply to the dot.
     pub ended: Option<Instant>,
     /// The addresses that it was offered for, and those of them that RCPT was accepted for.
@@ -59,6 +61,7 @@ type Rule = dyn Fn(Step<'_>) -> Answer + Send + Sync;
 pub struct RecordingSmtp {
     port: u16,
     attempts: Arc<Mutex<Vec<Attempt>>>,
+    unknown: Arc<Mutex<Vec<String>>>,
 }
 
 impl RecordingSmtp {
@@ -69,22 +72,41 @@ impl RecordingSmtp {
 
     /// A relay that asks the rule at each connection, RCPT and final dot.
     pub fn with(rule: impl Fn(Step<'_>) -> Answer + Send + Sync + 'static) -> RecordingSmtp {
+        RecordingSmtp::offering(&["PIPELINING", "8BITMIME"], rule)
+    }
+
+    /// As [`RecordingSmtp::with`], with these extensions in its answer to EHLO.
+    pub fn offering(
+        extensions: &[&str],
+        rule: impl Fn(Step<'_>) -> Answer + Send + Sync + 'static,
+    ) -> RecordingSmtp {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let attempts = Arc::default();
+        let unknown = Arc::default();
+        let mut greeting = vec!["recorder"];
+        greeting.extend(extensions);
+        let (last, others) = greeting.split_last().expect("the server's name at least");
+        let others: String = others.iter().map(|line| format!("250-{line}\r\n")).collect();
+        let ehlo: Arc<str> = format!("{others}250 {last}").into();
         let rule: Arc<Rule> = Arc::new(rule);
-        let recorded = Arc::clone(&attempts);
+        let (recorded, unheard) = (Arc::clone(&attempts), Arc::clone(&unknown));
         // It listens for as long as the tests run; connections end with the worker that made them.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let session = Session { rule: Arc::clone(&rule), attempts: Arc::clone(&recorded) };
+                let session = Session {
+                    rule: Arc::clone(&rule),
+                    ehlo: Arc::clone(&ehlo),
+                    attempts: Arc::clone(&recorded),
+                    unknown: Arc::clone(&unheard),
+                };
                 std::thread::spawn(move || {
                     // A client that goes away in the middle is what some tests are about.
                     let _ = session.serve(&stream);
                 });
             }
         });
-        RecordingSmtp { port, attempts }
+        RecordingSmtp { port, attempts, unknown }
     }
 
     pub fn port(&self) -> u16 {
@@ -93,6 +115,11 @@ impl RecordingSmtp {
 
     pub fn attempts(&self) -> Vec<Attempt> {
         self.attempts.lock().expect("no session panics").clone()
+    }
+
+    /// What was no command, or not in its place: an e-mail that ended too early, say.
+    pub fn out_of_place(&self) -> Vec<String> {
+        self.unknown.lock().expect("no session panics").clone()
     }
 
     pub fn attempts_for(&self, recipient: &str) -> Vec<Attempt> {
@@ -125,7 +152,9 @@ impl RecordingSmtp {
 
 struct Session {
     rule: Arc<Rule>,
+    ehlo: Arc<str>,
     attempts: Arc<Mutex<Vec<Attempt>>>,
+    unknown: Arc<Mutex<Vec<String>>>,
 }
 
 impl Session {
@@ -150,15 +179,18 @@ impl Session {
             let command = line.trim_end();
             let verb = command.get(..4).unwrap_or(command).to_ascii_uppercase();
             let goes_on = match (verb.as_str(), attempt) {
-                ("EHLO", _) => reply(&mut output, "250-recorder\r\n250-PIPELINING\r\n250 8BITMIME")?,
+                ("EHLO", _) => reply(&mut output, &self.ehlo)?,
                 ("HELO", _) => reply(&mut output, "250 recorder")?,
                 ("MAIL", _) => {
-                    attempt = Some(self.begin());
+                    attempt = Some(self.begin(command));
                     reply(&mut output, "250 2.1.0 ok")?
                 }
                 ("RCPT", Some(number)) => self.recipient(&mut output, between_brackets(command), number)?,
                 ("DATA", Some(number)) => self.data(&mut input, &mut output, number)?,
-                ("RCPT" | "DATA", None) => reply(&mut output, "503 5.5.1 MAIL first")?,
+                ("RCPT" | "DATA", None) => {
+                    self.note(command);
+                    reply(&mut output, "503 5.5.1 MAIL first")?
+                }
                 ("RSET", _) => {
                     attempt = None;
                     reply(&mut output, "250 2.0.0 ok")?
@@ -168,7 +200,10 @@ impl Session {
                     reply(&mut output, "221 2.0.0 bye")?;
                     return output.flush();
                 }
-                _ => reply(&mut output, "500 5.5.2 what?")?,
+                _ => {
+                    self.note(command);
+                    reply(&mut output, "500 5.5.2 what?")?
+                }
             };
             if !goes_on {
                 return wait_for_end(&mut output, &mut input);
@@ -176,10 +211,15 @@ impl Session {
         }
     }
 
-    fn begin(&self) -> usize {
+    fn note(&self, command: &str) {
+        self.unknown.lock().expect("no session panics").push(command.to_owned());
+    }
+
+    fn begin(&self, mail: &str) -> usize {
         let mut attempts = self.attempts.lock().expect("no session panics");
         attempts.push(Attempt {
             began: Instant::now(),
+            mail: mail.to_owned(),
             ended: None,
             recipients: Vec::new(),
             accepted: Vec::new(),

@@ -1,0 +1,27 @@
+//! The JSON Schemas of what lies on the two topics, generated from their types (`mailroom schema`).
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+
+use crate::job::form::Form;
+
+/// The schema of a job: what the worker takes, as far as a schema can say it. JSON, indented, with a line end.
+pub fn job() -> String {
+    written::<Form>()
+}
+
+fn written<T: JsonSchema>() -> String {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = false);
+    let schema = SchemaGenerator::new(settings).into_root_schema_for::<T>();
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn show() {
+        println!("{}", super::job());
+    }
+}
