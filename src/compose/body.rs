@@ -1,78 +1,84 @@
-//! The bodies of an e-mail as MIME parts (RFC 2045, 2046): line ends made CRLF, then the shortest of the 7-bit
-//! encodings that carries the text intact.
+//! Texts as they go over the wire (RFC 2045, 2046): line ends made CRLF, then the plainest encoding that carries the
+//! text intact.
 
 use std::borrow::Cow;
 
-use lettre::message::header::{ContentTransferEncoding, ContentType};
-use lettre::message::{Body, MultiPart, SinglePart};
+use lettre::message::Body;
+use lettre::message::header::ContentTransferEncoding;
+use mailroom_actors::ports::BodyType;
 
 /// The longest line that is left as it is; longer ones are encoded.
 const MAX_PLAIN_LINE: usize = 76;
+/// RFC 5322, section 2.1.1, in bytes: a text of other alphabets needs more of them for the same width.
+const MAX_EIGHT_BIT_LINE: usize = 998;
 
-/// The Content headers, an empty line and the body: of the one that is given, or multipart/alternative of
-/// both. At least one must be given; none at all makes an empty text.
-pub fn parts(text: Option<Cow<'_, str>>, html: Option<Cow<'_, str>>) -> Vec<u8> {
-    match (text, html) {
-        (Some(text), Some(html)) => MultiPart::alternative()
-            .singlepart(part(ContentType::TEXT_PLAIN, &crlf(&text)))
-            .singlepart(part(ContentType::TEXT_HTML, &crlf(&html)))
-            .formatted(),
-        (None, Some(html)) => lone(ContentType::TEXT_HTML, &html),
-        (text, None) => lone(ContentType::TEXT_PLAIN, text.as_deref().unwrap_or_default()),
+/// A content transfer encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    SevenBit,
+    EightBit,
+    QuotedPrintable,
+    Base64,
+}
+
+impl Encoding {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Encoding::SevenBit => "7bit",
+            Encoding::EightBit => "8bit",
+            Encoding::QuotedPrintable => "quoted-printable",
+            Encoding::Base64 => "base64",
+        }
     }
 }
 
-/// lettre ends every part with CRLF. In a multipart that belongs to the boundary; in a lone part it is the
-/// body's last line end, which must not come twice (unless the body is base64, where it is no content).
-fn lone(content_type: ContentType, text: &str) -> Vec<u8> {
-    let text = crlf(text);
-    let shorter = text.strip_suffix("\r\n").unwrap_or(&text);
-    match encoding_for(shorter) {
-        encoding @ ContentTransferEncoding::Base64 => encoded(content_type, &text, encoding),
-        encoding => encoded(content_type, shorter, encoding),
-    }
-    .formatted()
-}
-
-fn part(content_type: ContentType, text: &str) -> SinglePart {
-    encoded(content_type, text, encoding_for(text))
-}
-
-fn encoded(content_type: ContentType, text: &str, encoding: ContentTransferEncoding) -> SinglePart {
-    let bytes = text.as_bytes().to_vec();
-    let body = match encoding {
-        ContentTransferEncoding::SevenBit => Body::dangerous_pre_encoded(bytes, encoding),
-        _ => Body::new_with_encoding(bytes, encoding).expect("quoted-printable and base64 take any bytes"),
+/// Appends the text in that encoding, which is one that [`encoding_for`] gives for it.
+pub fn write(text: &str, encoding: Encoding, out: &mut Vec<u8>) {
+    let encoded = |encoding| {
+        Body::new_with_encoding(text.to_owned(), encoding).expect("quoted-printable and base64 take anything")
     };
-    SinglePart::builder().header(content_type).body(body)
+    match encoding {
+        Encoding::SevenBit | Encoding::EightBit => out.extend_from_slice(text.as_bytes()),
+        Encoding::QuotedPrintable => {
+            out.extend_from_slice(encoded(ContentTransferEncoding::QuotedPrintable).as_ref());
+        }
+        Encoding::Base64 => out.extend_from_slice(encoded(ContentTransferEncoding::Base64).as_ref()),
+    }
 }
 
-/// `text` has CRLF line ends only. Plain only where nothing on the way may change it: printable ASCII, short
-/// lines, no white space before a line end (relays cut it).
-fn encoding_for(text: &str) -> ContentTransferEncoding {
+/// The encoding for `text`, which has CRLF line ends only. Plain only where nothing on the way may change it: printable
+/// characters, lines that are not too long, no white space before a line end (relays cut it).
+pub fn encoding_for(text: &str, body_type: BodyType) -> Encoding {
     let mut to_escape = 0usize;
-    let mut plain = true;
+    let mut eight_bit = 0usize;
+    let mut longest = 0;
+    let mut ends_with_space = false;
     for line in text.as_bytes().split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        plain &= line.len() <= MAX_PLAIN_LINE && !line.ends_with(b" ") && !line.ends_with(b"\t");
+        longest = longest.max(line.len());
+        ends_with_space |= line.ends_with(b" ") || line.ends_with(b"\t");
         // Counted without a branch, so that the compiler can take many bytes at a time.
         to_escape += line
             .iter()
             .map(|byte| usize::from(!(b' '..=b'~').contains(byte) && *byte != b'\t'))
             .sum::<usize>();
+        eight_bit += line.iter().map(|byte| usize::from(*byte >= 0x80)).sum::<usize>();
     }
-    if plain && to_escape == 0 {
-        ContentTransferEncoding::SevenBit
+    let is_eight_bit = body_type == BodyType::EightBitMime && to_escape == eight_bit;
+    if to_escape == 0 && longest <= MAX_PLAIN_LINE && !ends_with_space {
+        Encoding::SevenBit
+    } else if is_eight_bit && eight_bit > 0 && longest <= MAX_EIGHT_BIT_LINE && !ends_with_space {
+        Encoding::EightBit
     } else if to_escape <= text.len() / 6 {
         // An escaped byte takes three bytes, base64 a third more for all.
-        ContentTransferEncoding::QuotedPrintable
+        Encoding::QuotedPrintable
     } else {
-        ContentTransferEncoding::Base64
+        Encoding::Base64
     }
 }
 
 /// `text` with CRLF for each line end, be it CRLF, LF or CR: RFC 2046, section 4.1.1, knows no other in text.
-fn crlf(text: &str) -> Cow<'_, str> {
+pub fn crlf(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
     let mut copied = 0;
@@ -122,36 +128,27 @@ mod tests {
 
     #[test]
     fn the_encoding_is_the_plainest_that_carries_the_text() {
-        use ContentTransferEncoding::{Base64, QuotedPrintable, SevenBit};
+        use Encoding::{Base64, EightBit, QuotedPrintable, SevenBit};
         let long = "a".repeat(77);
+        let too_long = "ж".repeat(500);
         let cases = [
-            ("", SevenBit),
-            ("hello\r\n\tworld", SevenBit),
-            ("hello \r\nworld", QuotedPrintable),
-            ("hello\t", QuotedPrintable),
-            (&long, QuotedPrintable),
-            ("a NUL \0 in here", QuotedPrintable),
-            ("a bell \u{7} and an escape", QuotedPrintable),
-            ("one ü in a line", QuotedPrintable),
-            ("Съешь ещё этих мягких булок", Base64),
-            ("\0", Base64),
+            ("", SevenBit, SevenBit),
+            ("hello\r\n\tworld", SevenBit, SevenBit),
+            ("hello \r\nworld", QuotedPrintable, QuotedPrintable),
+            ("hello\t", QuotedPrintable, QuotedPrintable),
+            (&long, QuotedPrintable, QuotedPrintable),
+            ("a NUL \0 in here", QuotedPrintable, QuotedPrintable),
+            ("a NUL \0 and an ü in here", QuotedPrintable, QuotedPrintable),
+            ("a bell \u{7} and an escape", QuotedPrintable, QuotedPrintable),
+            ("one ü in a line", QuotedPrintable, EightBit),
+            ("ü \r\n", Base64, Base64),
+            ("Съешь ещё этих мягких булок", Base64, EightBit),
+            (&too_long, Base64, Base64),
+            ("\0", Base64, Base64),
         ];
-        for (text, expected) in cases {
-            assert_eq!(encoding_for(text), expected, "{text:?}");
+        for (text, seven, eight) in cases {
+            assert_eq!(encoding_for(text, BodyType::SevenBit), seven, "{text:?}");
+            assert_eq!(encoding_for(text, BodyType::EightBitMime), eight, "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_lone_part_ends_with_one_line_end_of_its_own() {
-        let body = |text: &str| {
-            let whole = String::from_utf8(parts(Some(text.into()), None)).unwrap();
-            whole.split_once("\r\n\r\n").unwrap().1.to_owned()
-        };
-        assert_eq!(body("hello"), "hello\r\n");
-        assert_eq!(body("hello\n"), "hello\r\n");
-        assert_eq!(body("hello\n\n"), "hello\r\n\r\n");
-        assert_eq!(body(""), "\r\n");
-        assert_eq!(body("hello, one ü\n"), "hello, one =C3=BC\r\n");
-        assert_eq!(body("üü\n"), "w7zDvA0K\r\n");
     }
 }

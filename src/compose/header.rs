@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::job::Mailbox;
+use crate::job::{Header, MAX_WORD_BYTES, Mailbox};
 
 /// Lines are folded to this where they can be; with encoded words they must be (RFC 2047, section 2).
 const MAX_LINE: usize = 76;
@@ -64,6 +64,41 @@ pub fn mailboxes(out: &mut Vec<u8>, name: &str, list: &[Mailbox]) {
     line.end();
 }
 
+/// A line of the job's own. Free text is encoded only where it must be, so that programs that look for what they know
+/// (a JSON text, say) find it; ids and addresses of pages are never broken.
+pub fn own(out: &mut Vec<u8>, header: &Header<'_>) {
+    let (name, value) = (&*header.name, &*header.value);
+    let mut line = Line::begin(out, name);
+    let fits_a_line = value.len() <= MAX_WORD_BYTES && value.trim() == value;
+    let can_be_folded = value.split(' ').all(|word| (1..=MAX_WORD_BYTES).contains(&word.len()));
+    if !header.is_free_text() || (is_printable(value) && can_be_folded) {
+        line.push_words(value);
+    } else if is_printable(value) && fits_a_line {
+        // Spaces side by side would not survive a fold between them.
+        line.push(value);
+    } else {
+        line.push_encoded(value);
+    }
+    line.end();
+}
+
+/// The name and value of a Content header with its parameters, each on a line of its own where it does not fit.
+pub fn content(out: &mut Vec<u8>, name: &str, value: &str, parameters: &[String]) {
+    let mut line = Line::begin(out, name);
+    line.push(value);
+    for parameter in parameters {
+        line.push(";").space_before(parameter.len());
+        line.push(parameter);
+    }
+    line.end();
+}
+
+/// The text as one encoded word (RFC 2047); none where it is too long for one.
+pub fn encoded_word(text: &str) -> Option<String> {
+    let word = format!("{ENCODED_START}{}{ENCODED_END}", STANDARD.encode(text));
+    (word.len() < MAX_LINE).then_some(word)
+}
+
 /// A header that is being written, and how far its last line has come.
 struct Line<'a> {
     out: &'a mut Vec<u8>,
@@ -95,6 +130,29 @@ impl<'a> Line<'a> {
     fn fold(&mut self) {
         self.out.extend_from_slice(b"\r\n ");
         self.column = 1;
+    }
+
+    /// Words of any length with a space between them, folded there; those that are not ASCII are encoded, side by side
+    /// together: between encoded words readers leave spaces out.
+    fn push_words(&mut self, text: &str) {
+        let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
+        let mut is_first = true;
+        while let Some(word) = words.next() {
+            if !is_first {
+                self.space_before(word.len());
+            }
+            is_first = false;
+            if word.is_ascii() {
+                self.push(word);
+                continue;
+            }
+            let mut run = word.to_owned();
+            while let Some(next) = words.next_if(|next| !next.is_ascii()) {
+                run.push(' ');
+                run.push_str(next);
+            }
+            self.push_encoded(&run);
+        }
     }
 
     /// The text in encoded words of whole characters, one on a line where it takes several.
@@ -129,9 +187,13 @@ impl<'a> Line<'a> {
 /// Whether the text can stand as it is, so that every reader shows exactly it: printable ASCII, words of a
 /// bounded length between single spaces, and nothing that reads as an encoded word.
 fn is_plain_text(text: &str) -> bool {
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-        && !text.contains("=?")
+    is_printable(text)
         && (text.is_empty() || text.split(' ').all(|word| (1..=MAX_WORD).contains(&word.len())))
+}
+
+/// Printable ASCII, and nothing that reads as an encoded word.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?")
 }
 
 /// The name as atoms or a quoted string; none where it must be encoded.
@@ -143,16 +205,21 @@ fn shown_name(name: &str) -> Option<String> {
     if is_atoms {
         return Some(name.to_owned());
     }
-    let mut quoted = String::with_capacity(name.len() + 2);
+    Some(quoted(name))
+}
+
+/// Printable ASCII as a quoted string (RFC 5322, section 3.2.4).
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
-    for c in name.chars() {
+    for c in text.chars() {
         if matches!(c, '"' | '\\') {
             quoted.push('\\');
         }
         quoted.push(c);
     }
     quoted.push('"');
-    Some(quoted)
+    quoted
 }
 
 #[cfg(test)]

@@ -1,27 +1,32 @@
-//! Makes e-mails of jobs: header lines and envelope here, MIME parts and their encodings by lettre.
+//! Makes e-mails of jobs: header lines, MIME parts and envelope here, the encodings of texts by lettre.
 //!
 //! lettre's own header lines are not used: it panics on a line end in a name, writes lines without a limit
 //! for long words, and can't say what stands in the envelope only.
 
 mod body;
+mod fitness;
 mod header;
-mod otp;
+mod parameter;
+mod part;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use mailroom_actors::domain::job::Record;
 use mailroom_actors::ports::{BodyType, Composer, Email, Expiry};
 
 use crate::config;
 use crate::job::{self, Address, Job, Mailbox};
-use crate::templates::TemplateStore;
+use crate::mask;
+use crate::templates::{Rendered, TemplateStore, Wanted};
+use part::Part;
 
-/// The composer of the service: reads the job's form and builds RFC 5322 messages, 7-bit throughout.
+/// The composer of the service: reads the job's form and builds RFC 5322 messages.
 #[derive(Clone, Debug)]
 pub struct MailComposer {
     default_from: Mailbox,
@@ -35,7 +40,7 @@ impl MailComposer {
     /// or a mailbox. `message_bytes` is the limit on a record's value and on a finished e-mail.
     ///
     /// # Errors
-    /// When `default_from` is no address, or one that needs SMTPUTF8; in words for the operator.
+    /// When `default_from` is no address; in words for the operator.
     pub fn new(
         default_from: &str,
         message_bytes: usize,
@@ -43,9 +48,6 @@ impl MailComposer {
         templates: Arc<TemplateStore>,
     ) -> Result<MailComposer, String> {
         let default_from = Mailbox::parse(default_from).map_err(|e| format!("smtp.from {e}"))?;
-        if default_from.address.needs_smtputf8() {
-            return Err("smtp.from needs SMTPUTF8 (it is not ASCII before the @); use another address".into());
-        }
         Ok(MailComposer { default_from, message_bytes, rules, templates })
     }
 
@@ -54,34 +56,16 @@ impl MailComposer {
         &self.default_from
     }
 
-    fn build(&self, job: Job<'_>) -> Result<Email, Failure> {
+    fn build(&self, job: Job<'_>, body_type: BodyType) -> Result<Email, Failure> {
         let from = job.from.as_ref().unwrap_or(&self.default_from);
-        check_ascii(&job, from)?;
-        let subject = job.subject.as_deref().or(job.otp.as_ref().map(|_| otp::SUBJECT));
-        let otp = job.otp.as_deref();
-        let text = job.text.as_deref().map(Into::into).or_else(|| otp.map(|code| otp::text(code).into()));
-        let html = job.html.as_deref().map(Into::into).or_else(|| otp.map(|code| otp::html(code).into()));
+        self.check_sender(from)?;
+        let words = self.words(&job)?;
         let message_id = job::message_id(&job.idempotency_key, from);
-
-        let parts = body::parts(text, html);
-        let mut data = Vec::with_capacity(parts.len() + 512);
-        header::plain(&mut data, "Date", &Utc::now().to_rfc2822());
-        header::plain(&mut data, "Message-ID", &message_id);
-        header::mailboxes(&mut data, "From", std::slice::from_ref(from));
-        if let Some(reply_to) = &job.reply_to {
-            header::mailboxes(&mut data, "Reply-To", std::slice::from_ref(reply_to));
-        }
-        header::mailboxes(&mut data, "To", &job.to);
-        if !job.cc.is_empty() {
-            header::mailboxes(&mut data, "Cc", &job.cc);
-        }
-        if let Some(subject) = subject {
-            header::text(&mut data, "Subject", subject);
-        }
-        header::plain(&mut data, "Auto-Submitted", "auto-generated");
-        header::plain(&mut data, "MIME-Version", "1.0");
-        data.extend_from_slice(&parts);
-
+        let body = Part::of(words.text.as_deref(), words.html.as_deref(), &job.attachments);
+        let mut data = Vec::with_capacity(body.size_hint() + 512);
+        write_header(&job, from, words.subject.as_deref(), &message_id, &mut data);
+        let header_bytes = data.len();
+        body.write_alone(body_type, &mut data);
         if data.len() > self.message_bytes {
             return Err(Failure::before_attempt(
                 Stage::Render,
@@ -93,72 +77,122 @@ impl MailComposer {
                 ),
             ));
         }
-        if let Some(flaw) = flaw(&data) {
-            return Err(Failure::before_attempt(Stage::Render, Cause::Render, format!("the e-mail {flaw}")));
+        let email = Email {
+            header_needs_smtputf8: header_needs_smtputf8(&job, from),
+            depends_on_body_type: body.depends_on_body_type(),
+            body_type: if data[header_bytes..].is_ascii() { BodyType::SevenBit } else { body_type },
+            message_id,
+            sender: from.address.as_str().to_owned(),
+            recipients: job.recipients().map(|address| address.as_str().to_owned()).collect(),
+            data,
+        };
+        match fitness::flaw(&email, header_bytes) {
+            None => Ok(email),
+            Some(flaw) => {
+                Err(Failure::before_attempt(Stage::Render, Cause::Render, format!("the e-mail {flaw}")))
+            }
         }
-        let sender = from.address.as_str().to_owned();
-        let mailboxes = job.to.into_iter().chain(job.cc).chain(job.bcc);
-        let recipients = mailboxes.map(|mailbox| mailbox.address.into_string()).collect();
-        Ok(Email { message_id, sender, recipients, data, ..Email::default() })
     }
+
+    fn check_sender(&self, from: &Mailbox) -> Result<(), Failure> {
+        let allowed = &self.rules.allowed_from_domains;
+        let domain = from.address.domain();
+        if allowed.is_empty() || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(domain)) {
+            return Ok(());
+        }
+        Err(Failure::before_attempt(
+            Stage::Decode,
+            Cause::InvalidSender,
+            format!("from: the domain {domain} is not in email.allowed_from_domains"),
+        ))
+    }
+
+    /// Subject, text and HTML: the job's own, and of a template what the job does not say itself.
+    fn words<'a>(&self, job: &'a Job<'_>) -> Result<Words<'a>, Failure> {
+        let [subject, text, html] =
+            [&job.subject, &job.text, &job.html].map(|own| own.as_deref().map(Cow::Borrowed));
+        let wanted = Wanted { subject: subject.is_none(), text: text.is_none(), html: html.is_none() };
+        let limit = self.message_bytes;
+        let templates = self.templates.current();
+        let rendered = match (&job.template, &job.otp) {
+            (Some(name), _) => templates.render(name, job.variables, wanted, limit)?,
+            (None, Some(code)) => templates.render_otp(code, job.variables, wanted, limit)?,
+            (None, None) => Rendered::default(),
+        };
+        if let Some(subject) = &rendered.subject {
+            job::check_subject("subject, as the template makes it", subject)?;
+        }
+        Ok(Words {
+            subject: subject.or(rendered.subject.map(Cow::Owned)),
+            text: text.or(rendered.text.map(Cow::Owned)),
+            html: html.or(rendered.html.map(Cow::Owned)),
+        })
+    }
+}
+
+/// What an e-mail says.
+struct Words<'a> {
+    subject: Option<Cow<'a, str>>,
+    text: Option<Cow<'a, str>>,
+    html: Option<Cow<'a, str>>,
+}
+
+/// All header lines but the Content ones.
+fn write_header(job: &Job<'_>, from: &Mailbox, subject: Option<&str>, message_id: &str, out: &mut Vec<u8>) {
+    header::plain(out, "Date", &Utc::now().to_rfc2822());
+    header::plain(out, "Message-ID", message_id);
+    header::mailboxes(out, "From", std::slice::from_ref(from));
+    if let Some(reply_to) = &job.reply_to {
+        header::mailboxes(out, "Reply-To", std::slice::from_ref(reply_to));
+    }
+    header::mailboxes(out, "To", &job.to);
+    if !job.cc.is_empty() {
+        header::mailboxes(out, "Cc", &job.cc);
+    }
+    if let Some(subject) = subject {
+        header::text(out, "Subject", subject);
+    }
+    // RFC 3834, section 5: so that nobody's holiday notice answers it.
+    if !job.headers.iter().any(|header| header.is("Auto-Submitted")) {
+        header::plain(out, "Auto-Submitted", "auto-generated");
+    }
+    job.headers.iter().for_each(|header| header::own(out, header));
+    header::plain(out, "MIME-Version", "1.0");
+}
+
+/// A bcc stands in no header: the envelope's check fails it alone, or sends it by SMTPUTF8.
+fn header_needs_smtputf8(job: &Job<'_>, from: &Mailbox) -> bool {
+    let shown = job.to.iter().chain(&job.cc).chain(&job.reply_to).chain([from]);
+    shown.map(|mailbox| &mailbox.address).any(Address::needs_smtputf8)
 }
 
 impl Composer for MailComposer {
-    fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
-        self.build(job::decode(record, self.message_bytes)?)
+    fn compose(&self, record: &Record, body_type: BodyType) -> Result<Email, Failure> {
+        self.build(job::decode(record, self.message_bytes)?, body_type)
     }
 
-    fn expiry(&self, _: &Record, _: DateTime<Utc>) -> Option<Expiry> {
-        None
+    fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry> {
+        let value = record.value.as_deref().filter(|value| value.len() <= self.message_bytes)?;
+        let by_job = job::expires_at(value).map(|at| (at, "expires_at"));
+        let by_age = self.end_of_age(record).map(|at| (at, "email.max_age"));
+        let (at, set_by) = by_job.into_iter().chain(by_age).min_by_key(|(at, _)| *at)?;
+        let left = (at - now).to_std().unwrap_or_default();
+        // What is no e-mail anyway is dead-lettered for that.
+        let is_moot = left.is_zero() && job::decode(record, self.message_bytes).is_err();
+        (!is_moot).then_some(Expiry { left, set_by })
     }
 
-    fn tags(&self, _: &Record) -> Option<String> {
-        None
+    fn tags(&self, record: &Record) -> Option<String> {
+        let tags = job::tags(record.value.as_deref()?)?;
+        let text = serde_json::to_string(&tags).expect("strings are always JSON");
+        Some(mask::mask_text(&text).into_owned())
     }
 }
 
-/// SMTPUTF8 is not spoken yet, so an address that needs it is treated as by a relay that does not offer it.
-fn check_ascii(job: &Job<'_>, from: &Mailbox) -> Result<(), Failure> {
-    let refuse = |cause, field: &str| {
-        let reason = format!("{field}: the address needs SMTPUTF8, which this version does not use yet");
-        Err(Failure::before_attempt(Stage::Render, cause, reason))
-    };
-    if from.address.needs_smtputf8() {
-        return refuse(Cause::InvalidSender, "from");
+impl MailComposer {
+    /// When the record is older than `email.max_age`; none where that, or its age, is not known.
+    fn end_of_age(&self, record: &Record) -> Option<DateTime<Utc>> {
+        let max_age = TimeDelta::from_std(self.rules.max_age?).ok()?;
+        DateTime::from_timestamp_millis(record.timestamp_ms?)?.checked_add_signed(max_age)
     }
-    let reply_to = job.reply_to.as_ref().map(|mailbox| &mailbox.address);
-    if reply_to.is_some_and(Address::needs_smtputf8) {
-        return refuse(Cause::InvalidRecipient, "reply_to");
-    }
-    // A bcc stands in no header: the envelope's check fails it alone, or sends it by SMTPUTF8.
-    for (field, list) in [("to", &job.to), ("cc", &job.cc)] {
-        if list.iter().any(|mailbox| mailbox.address.needs_smtputf8()) {
-            return refuse(Cause::InvalidRecipient, field);
-        }
-    }
-    Ok(())
-}
-
-/// What must never leave this process: a bare CR or LF (it could end the e-mail early at the server), a
-/// line over 998 bytes, a byte over 127, NUL, or an unfinished last line (RFC 5321, section 4.5.3.1.6; RFC
-/// 5322, section 2.3). None when `data` is fit for the wire.
-fn flaw(data: &[u8]) -> Option<&'static str> {
-    if !data.ends_with(b"\r\n") {
-        return Some("does not end with a line end");
-    }
-    if !data.is_ascii() || data.contains(&0) {
-        return Some("is not 7-bit text");
-    }
-    for line in data.split_inclusive(|&byte| byte == b'\n') {
-        let Some(line) = line.strip_suffix(b"\r\n") else {
-            return Some("has a line feed without a carriage return");
-        };
-        if line.len() > 998 {
-            return Some("has a line of more than 998 bytes");
-        }
-        if line.contains(&b'\r') {
-            return Some("has a carriage return without a line feed");
-        }
-    }
-    None
 }

@@ -28,7 +28,7 @@ impl Identity {
     /// Reads as much as can be read: `id`, `tags` and `from` count where they are fit on their own.
     pub fn of(record: &Record, default_from: &Mailbox) -> Identity {
         let glimpse = record.value.as_deref().and_then(|value| json::read(value).ok()).map(Glimpse::of);
-        let Glimpse { id, tags, from } = glimpse.unwrap_or_default();
+        let Glimpse { id, tags, from, .. } = glimpse.unwrap_or_default();
         let from = from.and_then(|given| mailbox(&given, "from").ok());
         let idempotency_key = key(id.filter(|id| is_usable(id)), record).into_owned();
         Identity {

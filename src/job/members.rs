@@ -41,6 +41,22 @@ pub(super) fn members<'a, const N: usize>(
     }
 }
 
+/// All members of the object, in its order, doubles too.
+///
+/// # Errors
+/// Malformed when it is no object.
+pub(super) fn entries<'a>(
+    object: &'a RawValue,
+    place: &str,
+) -> Result<Vec<(Cow<'a, str>, &'a RawValue)>, Failure> {
+    if Kind::of(object) != Kind::Object {
+        return Err(malformed(format!("{place}: must be an object, not {}", Kind::of(object))));
+    }
+    Entries
+        .deserialize(&mut serde_json::Deserializer::from_str(object.get()))
+        .map_err(|e| malformed(format!("{place}: is not a JSON object: {e}")))
+}
+
 /// `to[2]` and `email` make `to[2].email`.
 pub(super) fn inside(place: &str, member: &str) -> String {
     if place.is_empty() { member.to_owned() } else { format!("{place}.{member}") }
@@ -131,6 +147,32 @@ impl<'de, const N: usize> Visitor<'de> for Names<N> {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
+        }
+        Ok(found)
+    }
+}
+
+struct Entries;
+
+impl<'de> DeserializeSeed<'de> for Entries {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = Vec::new();
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            found.push((name, map.next_value()?));
         }
         Ok(found)
     }

@@ -4,7 +4,10 @@
 //! (`shape`; the failures so far are `malformed`), the values make sense (here; `invalid`).
 
 mod address;
+mod attachment;
 pub mod form;
+mod glimpse;
+mod headers;
 mod identity;
 pub mod json;
 mod members;
@@ -16,10 +19,15 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use mailroom_actors::domain::job::Record;
+use serde_json::value::RawValue;
 
 pub use address::{Address, Mailbox};
+pub use attachment::Attachment;
+pub use glimpse::{expires_at, tags};
+pub use headers::{Header, MAX_WORD_BYTES};
 pub use identity::{Identity, message_id};
 
 use address::has_control;
@@ -34,7 +42,7 @@ const MAX_TAGS: usize = 10;
 const MAX_TAG_BYTES: usize = 64;
 
 /// One e-mail to make. Each address is in `to`, `cc` and `bcc` together only once, where it was named first.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Job<'a> {
     /// None: `smtp.from`.
     pub from: Option<Mailbox>,
@@ -47,8 +55,17 @@ pub struct Job<'a> {
     pub subject: Option<Cow<'a, str>>,
     pub text: Option<Cow<'a, str>>,
     pub html: Option<Cow<'a, str>>,
-    /// The code for the built-in template.
+    /// The template that makes what the job does not say itself.
+    pub template: Option<Cow<'a, str>>,
+    /// A JSON object.
+    pub variables: Option<&'a RawValue>,
+    /// The code for the template `otp`; never beside `template`.
     pub otp: Option<Cow<'a, str>>,
+    pub attachments: Vec<Attachment<'a>>,
+    /// At most 50, each name once without case, in the job's order.
+    pub headers: Vec<Header<'a>>,
+    /// Past it the e-mail is no longer sent.
+    pub expires_at: Option<DateTime<Utc>>,
     /// At most 10, names and values at most 64 bytes each.
     pub tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     /// The job's `id`, else the record's header `idempotency-key`, else the record's name.
@@ -80,14 +97,13 @@ pub fn decode(record: &Record, message_bytes: usize) -> Result<Job<'_>, Failure>
         ));
     }
     let shape = Shape::read(json::read(value).map_err(members::malformed)?)?;
-    check_support(&shape)?;
     let (to, cc, bcc) = recipients(&shape)?;
-    check_header_text("subject", shape.subject.as_deref())?;
-    if shape.subject.as_ref().is_some_and(|subject| subject.len() > MAX_SUBJECT_BYTES) {
-        return Err(invalid(format!("subject: is longer than {MAX_SUBJECT_BYTES} bytes")));
+    shape.subject.as_deref().map_or(Ok(()), |subject| check_subject("subject", subject))?;
+    if shape.template.is_some() && shape.otp.is_some() {
+        return Err(invalid("template, otp: only one of them may be given"));
     }
-    if shape.text.is_none() && shape.html.is_none() && shape.otp.is_none() {
-        return Err(invalid("nothing to say: give text, html or otp"));
+    if [&shape.text, &shape.html, &shape.template, &shape.otp].iter().all(|given| given.is_none()) {
+        return Err(invalid("nothing to say: give text, html, template or otp"));
     }
     check_tags(&shape.tags)?;
     if shape.id.as_ref().is_some_and(|id| !identity::is_usable(id)) {
@@ -102,27 +118,21 @@ pub fn decode(record: &Record, message_bytes: usize) -> Result<Job<'_>, Failure>
         subject: shape.subject,
         text: shape.text,
         html: shape.html,
+        template: shape.template,
+        variables: shape.variables,
         otp: shape.otp,
+        attachments: attachment::read(shape.attachments)?,
+        headers: headers::read(shape.headers)?,
+        expires_at: shape.expires_at.as_deref().map(read_time).transpose()?,
         tags: shape.tags,
         idempotency_key: identity::key(shape.id, record),
     })
 }
 
-/// What the job asks for must not be left out silently: it is given up instead, and nothing is lost.
-fn check_support(shape: &Shape<'_>) -> Result<(), Failure> {
-    if shape.has_template && shape.otp.is_some() {
-        return Err(invalid("template, otp: only one of them may be given"));
-    }
-    let unsupported = [
-        ("template", shape.has_template),
-        ("attachments", shape.has_attachments),
-        ("headers", shape.has_headers),
-        ("expires_at", shape.has_expires_at),
-    ];
-    match unsupported.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(invalid(format!("{name}: not supported by this version yet"))),
-        None => Ok(()),
-    }
+fn read_time(text: &str) -> Result<DateTime<Utc>, Failure> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| invalid("expires_at: is not a time as RFC 3339 has it, such as 2026-11-24T02:07:47Z"))
 }
 
 type Lists = (Vec<Mailbox>, Vec<Mailbox>, Vec<Mailbox>);
@@ -169,6 +179,18 @@ fn mailbox(given: &Given<'_>, place: impl std::fmt::Display) -> Result<Mailbox, 
             Mailbox::from_parts(name.as_deref(), email).map_err(|e| invalid(format!("{place}.email: {e}")))
         }
     }
+}
+
+/// Whether `subject`, which stands at `place`, is fit for a header.
+///
+/// # Errors
+/// Invalid: a control character, or over 998 bytes.
+pub fn check_subject(place: &str, subject: &str) -> Result<(), Failure> {
+    check_header_text(place, Some(subject))?;
+    if subject.len() > MAX_SUBJECT_BYTES {
+        return Err(invalid(format!("{place}: is longer than {MAX_SUBJECT_BYTES} bytes")));
+    }
+    Ok(())
 }
 
 fn check_header_text(place: impl std::fmt::Display, text: Option<&str>) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
-use mailroom_actors::ports::Email;
+use mailroom_actors::ports::{BodyType, Email};
 
 use super::ehlo::Extensions;
 
@@ -35,20 +35,25 @@ pub fn check(email: &Email, to: &[usize], extensions: &Extensions) -> Result<Par
             format!("the e-mail has {size} bytes, the relay takes {limit} (SIZE)"),
         );
     }
-    let plain_header = email.data.is_ascii();
+    if email.body_type == BodyType::EightBitMime && !extensions.eight_bit_mime {
+        // The attempt composes for what the connection offers.
+        return refused(Cause::Protocol, "the relay offers no 8BITMIME for an 8-bit body".into());
+    }
     if !extensions.smtputf8 {
         if !email.sender.is_ascii() {
             return refused(Cause::InvalidSender, needs_smtputf8("the sender's address"));
         }
-        if !plain_header {
+        if email.header_needs_smtputf8 {
             return refused(Cause::InvalidRecipient, needs_smtputf8("an address in the header"));
         }
     }
-    let plain_recipients = to.iter().all(|index| email.recipients[*index].is_ascii());
+    let has_utf8_recipient = to.iter().any(|index| !email.recipients[*index].is_ascii());
+    let needs_smtputf8 = email.header_needs_smtputf8 || has_utf8_recipient || !email.sender.is_ascii();
+    let is_eight_bit = email.body_type == BodyType::EightBitMime || email.header_needs_smtputf8;
     Ok(Parameters {
         size: extensions.size.map(|_| size),
-        smtputf8: extensions.smtputf8 && !(plain_header && plain_recipients && email.sender.is_ascii()),
-        eight_bit_mime: extensions.eight_bit_mime && !plain_header,
+        smtputf8: extensions.smtputf8 && needs_smtputf8,
+        eight_bit_mime: extensions.eight_bit_mime && is_eight_bit,
     })
 }
 

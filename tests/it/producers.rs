@@ -59,11 +59,13 @@ fn send_and_read_back(mut producer: Command, names: [&str; 4]) {
     assert_eq!(recipients, expected);
     let invoice = relay.attempts_for("alan@example.com").remove(0).taken.expect("it was taken");
     let invoice = MessageParser::default().parse(&invoice).expect("it can be parsed");
-    let csv = invoice.attachments().find(|part| part.is_content_type("text", "csv")).expect("it has the file");
+    let csv =
+        invoice.attachments().find(|part| part.is_content_type("text", "csv")).expect("it has the file");
     assert_eq!(csv.attachment_name(), Some("Rechnung für März.csv"));
     assert_eq!(csv.contents(), "Stück;Preis\n1;9,50 €\n".as_bytes());
 
-    let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).expect("it is JSON")).expect("it is a schema");
+    let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).expect("it is JSON"))
+        .expect("it is a schema");
     for record in queue.kafka.read(&queue.topic) {
         let job = serde_json::from_slice(record.value.as_deref().expect("a job")).expect("it is JSON");
         assert!(schema.is_valid(&job), "{job}");
