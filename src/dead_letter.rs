@@ -1,22 +1,19 @@
 //! The dead letter as it lies on the dead letter queue: key, JSON value and headers (contract, section 3).
 
+mod value;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, Utc};
 use mailroom_actors::domain::failure::{Cause, Stage};
 use mailroom_actors::domain::job::{DeadLetter, Record};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
+use serde::Serialize;
 
-use crate::job::{self, Address, Identity, Mailbox, json};
+use crate::job::{self, Address, Identity, Mailbox};
 use crate::kafka::EncodedLetter;
+pub use value::Value;
+use value::{Attempt, Original, SCHEMA, Source, time};
 
-/// The version of the value's form.
-const SCHEMA: u32 = 1;
 /// The longest text in a header, in bytes.
 const MAX_HEADER_TEXT: usize = 1024;
 /// Kafka's own number for "no timestamp".
@@ -34,8 +31,6 @@ const OURS: [&str; 7] = [
     "kafka_dlt-exception-fqcn",
     "kafka_dlt-exception-message",
 ];
-/// A value of so many bytes is not worth a stub, which is not smaller.
-const SMALLEST_OMITTED: usize = 256;
 
 /// What a dead letter says of the worker that wrote it.
 #[derive(Clone, Debug)]
@@ -251,117 +246,6 @@ fn is_kept(header: &Header) -> bool {
     header.0 == TRACEPARENT && header_size(header) <= MAX_HEADER_TEXT
 }
 
-#[derive(serde::Serialize)]
-struct Value<'a> {
-    original_message: &'a Original<'a>,
-    error_reason: &'a str,
-    retry_count: u32,
-    failed_at: String,
-    worker_id: &'a str,
-    cause: &'static str,
-    stage: &'static str,
-    smtp_code: Option<u16>,
-    enhanced_code: Option<String>,
-    recipients: &'a [String],
-    tags: BTreeMap<&'a String, &'a String>,
-    attempts: Vec<Attempt<'a>>,
-    source: Source<'a>,
-    idempotency_key: &'a str,
-    message_id: &'a str,
-    first_attempt_at: Option<String>,
-    replay_count: u32,
-    schema: u32,
-}
-
-#[derive(serde::Serialize)]
-struct Attempt<'a> {
-    number: u32,
-    at: String,
-    stage: &'static str,
-    error: &'a str,
-    took_ms: u64,
-}
-
-impl Attempt<'_> {
-    fn of(attempt: &mailroom_actors::domain::job::Attempt) -> Attempt<'_> {
-        Attempt {
-            number: attempt.number,
-            at: time(attempt.at),
-            stage: attempt.stage.as_str(),
-            error: &attempt.error,
-            took_ms: attempt.took_ms,
-        }
-    }
-}
-
-#[derive(serde::Serialize)]
-struct Source<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    timestamp: i64,
-}
-
-/// The job's value in the letter's.
-enum Original<'a> {
-    Null,
-    /// JSON, byte for byte.
-    Json(&'a RawValue),
-    /// A JSON string with its quotes and escapes.
-    Text(Box<RawValue>),
-    Base64(String),
-    /// It does not fit: its length in bytes and its SHA-256 in hexadecimal digits.
-    Omitted {
-        bytes: usize,
-        sha256: String,
-    },
-}
-
-impl<'a> Original<'a> {
-    fn of(value: Option<&'a [u8]>) -> Original<'a> {
-        let Some(bytes) = value else { return Original::Null };
-        if let Ok(json) = json::read(bytes) {
-            return Original::Json(json);
-        }
-        let base64_len = r#"{"base64":""}"#.len() + bytes.len().div_ceil(3) * 4;
-        let text =
-            std::str::from_utf8(bytes).ok().and_then(|text| serde_json::value::to_raw_value(text).ok());
-        match text {
-            Some(text) if text.get().len() <= base64_len => Original::Text(text),
-            _ => Original::Base64(STANDARD.encode(bytes)),
-        }
-    }
-
-    /// What stands for the value where it does not fit; none where the value itself is no larger than that.
-    fn stub(value: Option<&[u8]>) -> Option<Original<'static>> {
-        let bytes = value.filter(|bytes| bytes.len() > SMALLEST_OMITTED)?;
-        let sha256 = format!("{:x}", Sha256::digest(bytes));
-        Some(Original::Omitted { bytes: bytes.len(), sha256 })
-    }
-}
-
-impl Serialize for Original<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Original::Null => serializer.serialize_unit(),
-            Original::Json(json) => json.serialize(serializer),
-            Original::Text(text) => text.serialize(serializer),
-            Original::Base64(base64) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("base64", base64)?;
-                map.end()
-            }
-            Original::Omitted { bytes, sha256 } => {
-                let mut map = serializer.serialize_map(Some(3))?;
-                map.serialize_entry("omitted", &true)?;
-                map.serialize_entry("bytes", bytes)?;
-                map.serialize_entry("sha256", sha256)?;
-                map.end()
-            }
-        }
-    }
-}
-
 /// The envelope's addresses that were not served; none of a record that is no e-mail.
 fn recipients(letter: &DeadLetter) -> Vec<String> {
     let failure = &letter.failure;
@@ -373,11 +257,6 @@ fn recipients(letter: &DeadLetter) -> Vec<String> {
     let Ok(job) = job::decode(&letter.record, usize::MAX) else { return Vec::new() };
     let unserved = job.recipients().enumerate().filter(|(index, _)| !letter.served.contains(*index));
     unserved.map(|(_, address)| Address::as_str(address).to_owned()).collect()
-}
-
-/// RFC 3339, UTC, microseconds.
-fn time(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 /// How often the job was replayed before, as its last header of that name says; 0 where none says it.

@@ -3,11 +3,17 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 
+use crate::dead_letter;
 use crate::job::form::Form;
 
 /// The schema of a job: what the worker takes, as far as a schema can say it. JSON, indented, with a line end.
 pub fn job() -> String {
     written::<Form>()
+}
+
+/// The schema of a dead letter: what the worker writes, and in which form. JSON, indented, with a line end.
+pub fn dead_letter() -> String {
+    written::<dead_letter::Value<'_>>()
 }
 
 fn written<T: JsonSchema>() -> String {
@@ -19,9 +25,5 @@ fn written<T: JsonSchema>() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #[test]
-    fn show() {
-        println!("{}", super::job());
-    }
-}
+#[path = "schema_tests.rs"]
+mod tests;

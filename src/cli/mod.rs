@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod output;
 mod run;
+mod schema;
 mod send;
 mod signals;
 
@@ -40,6 +41,8 @@ enum Command {
     Send(Box<send::Arguments>),
     /// Looks for mistakes in the configuration, without asking Kafka or the relay
     Check(check::Arguments),
+    /// Prints the JSON Schema of a job or of a dead letter
+    Schema(schema::Arguments),
 }
 
 /// Where the configuration comes from.
@@ -73,6 +76,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Send(arguments) => send::run(*arguments),
             Command::Check(arguments) => check::run(arguments),
+            Command::Schema(arguments) => schema::run(&arguments),
         },
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr; where nobody reads them that is all right.

@@ -96,11 +96,9 @@ impl<'a> Part<'a> {
                     Encoding::Base64 => write_text(subtype, text, Encoding::Base64, out),
                     encoding => write_text(subtype, shorter, encoding, out),
                 }
+                out.extend_from_slice(b"\r\n");
             }
             Part::File(_) | Part::Several { .. } => self.write(body_type, out),
-        }
-        if !out.ends_with(b"\r\n") {
-            out.extend_from_slice(b"\r\n");
         }
     }
 

@@ -9,7 +9,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::effective::Values;
 use super::problems::Problems;
-use super::{Config, Kafka, Security, properties};
+use super::{Config, Kafka, Security, forms, properties};
+use crate::templates::Templates;
 
 /// The contradictions within `kafka`.
 pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Problems) {
@@ -60,6 +61,22 @@ pub(super) fn check(config: &Config, values: &Values<'_>, problems: &mut Problem
          allow it by smtp.allow_plaintext_auth = true"
             .into(),
     );
+    let allowed = &config.email.allowed_from_domains;
+    let domain = forms::domain_of(&config.smtp.from);
+    contradiction(
+        &["email.allowed_from_domains", "smtp.from"],
+        !allowed.is_empty() && domain.is_some_and(|domain| !allowed.contains(&domain)),
+        "smtp.from must lie in one of email.allowed_from_domains: it is where e-mails without a from of their own come \
+         from"
+            .into(),
+    );
+    if let Some(folder) = &config.templates.dir
+        && let Err(mistakes) = Templates::load(folder)
+    {
+        for mistake in mistakes.lines() {
+            problems.add("templates.dir", values.origin("templates.dir"), mistake.to_owned());
+        }
+    }
     if let Some(path) = &config.smtp.ca_file
         && let Err(what) = read_certificates(path)
     {

@@ -149,6 +149,13 @@ impl<'a> Values<'a> {
         }
     }
 
+    fn list(&self, key: &str) -> &[String] {
+        match self.get(key) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
     fn bind(&self) -> SocketAddr {
         match self.get("http.bind") {
             Some(Value::Bind(address)) => *address,
@@ -179,8 +186,15 @@ pub(super) fn assemble(values: &Values<'_>, kafka: Kafka, problems: &mut Problem
         },
         kafka,
         smtp: smtp(values, problems),
-        email: Email::default(),
-        templates: Templates::default(),
+        email: Email {
+            allowed_from_domains: values
+                .list("email.allowed_from_domains")
+                .iter()
+                .filter_map(|domain| forms::as_domain(domain))
+                .collect(),
+            max_age: values.is_set("email.max_age").then(|| values.duration("email.max_age")),
+        },
+        templates: Templates { dir: values.text("templates.dir").map(PathBuf::from) },
         mailers: Mailers { size: values.size("mailers.size"), max: values.size("mailers.max") },
         retry: Retry {
             max_attempts: values.count("retry.max_attempts"),

@@ -63,7 +63,11 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Raw {
         }
         DeValue::Float(number) => (number.as_str().to_owned(), WrittenAs::Real),
         DeValue::Boolean(flag) => (flag.to_string(), WrittenAs::Flag),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => (String::new(), WrittenAs::Other),
+        DeValue::Array(items) => match items.iter().map(|item| item.get_ref().as_str()).collect() {
+            Some::<Vec<&str>>(texts) => (texts.join("\n"), WrittenAs::Array),
+            None => (String::new(), WrittenAs::Other),
+        },
+        DeValue::Datetime(_) | DeValue::Table(_) => (String::new(), WrittenAs::Other),
     };
     Raw { text, written_as }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::job::Mailbox;
+use crate::job::{Address, Mailbox};
 
 /// No control character, 1 to 255 bytes.
 pub(super) fn is_name(text: &str) -> bool {
@@ -40,7 +40,23 @@ pub(super) fn is_host(text: &str) -> bool {
 
 /// One address, with or without a name before it.
 pub(super) fn is_mailbox(text: &str) -> bool {
-    Mailbox::parse(text).is_ok_and(|mailbox| !mailbox.address.needs_smtputf8())
+    Mailbox::parse(text).is_ok()
+}
+
+/// What may stand behind an @.
+pub(super) fn is_domain(text: &str) -> bool {
+    as_domain(text).is_some()
+}
+
+/// The domain as A-labels in small letters, as addresses are compared with it.
+pub(super) fn as_domain(text: &str) -> Option<String> {
+    let address = Address::parse(&format!("a@{text}")).ok()?;
+    Some(address.domain().to_ascii_lowercase())
+}
+
+/// The domain of a mailbox, in the same form; none where it is no mailbox.
+pub(super) fn domain_of(mailbox: &str) -> Option<String> {
+    Some(Mailbox::parse(mailbox).ok()?.address.domain().to_ascii_lowercase())
 }
 
 /// A domain or an address literal (RFC 5321, section 4.1.1.1). Nothing else may get into the EHLO line.

@@ -22,7 +22,9 @@ pub enum WrittenAs {
     Whole,
     Real,
     Flag,
-    /// TOML: an array, a table or a time; no key takes one.
+    /// TOML: an array of strings, one on a line.
+    Array,
+    /// TOML: another array, a table or a time; no key takes one.
     Other,
 }
 
@@ -44,6 +46,7 @@ pub enum Value {
     Whole(u64),
     Real(f64),
     Duration(Duration),
+    List(Vec<String>),
     Bind(SocketAddr),
 }
 
@@ -52,6 +55,11 @@ pub enum Value {
 pub enum Kind {
     /// Text that `valid` takes; `allowed` says which, as the end of "must be …".
     Text {
+        allowed: &'static str,
+        valid: fn(&str) -> bool,
+    },
+    /// Texts that `valid` takes, perhaps none: a TOML array, or with commas between them.
+    List {
         allowed: &'static str,
         valid: fn(&str) -> bool,
     },
@@ -96,6 +104,10 @@ impl Kind {
                 let taken = raw.is(WrittenAs::Quoted) && !text.is_empty() && valid(text);
                 taken.then(|| Value::Text(text.to_owned()))
             }
+            Kind::List { valid, .. } => {
+                let items = list(raw)?;
+                items.iter().all(|item| valid(item)).then_some(Value::List(items))
+            }
             Kind::OneOf(words) => {
                 let taken = raw.is(WrittenAs::Quoted) && words.contains(&text);
                 taken.then(|| Value::Text(text.to_owned()))
@@ -133,6 +145,11 @@ impl Kind {
     pub fn allowed(self) -> String {
         match self {
             Kind::Text { allowed, .. } | Kind::Secret { allowed, .. } => format!("must be {allowed}"),
+            Kind::List { allowed, .. } => {
+                format!(
+                    "must be a list of {allowed}; in the environment and in --set with commas between them"
+                )
+            }
             Kind::OneOf(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("must be one of {}", words.join(", "))
@@ -158,10 +175,23 @@ impl Kind {
     /// `text`, which this kind takes, as it stands in a TOML file.
     pub fn literal(self, text: &str) -> String {
         match self {
-            Kind::Flag | Kind::Whole { .. } | Kind::Real { .. } => text.to_owned(),
+            Kind::Flag | Kind::Whole { .. } | Kind::Real { .. } | Kind::List { .. } => text.to_owned(),
             _ => format!("\"{text}\""),
         }
     }
+}
+
+/// The items of an array of strings, or of a text with commas; none when it is neither.
+fn list(raw: &Raw) -> Option<Vec<String>> {
+    let separator = match raw.written_as {
+        WrittenAs::Array => '\n',
+        // What the defaults are written as.
+        WrittenAs::Untyped if raw.text == "[]" => return Some(Vec::new()),
+        WrittenAs::Untyped => ',',
+        _ => return None,
+    };
+    let items = raw.text.split(separator).map(str::trim);
+    Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
 /// Reads `"14/s"`, `"0.5/s"`; none when it is no rate.

@@ -10,6 +10,11 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::job::json;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::Utc;
+use serde_json::value::RawValue;
 
 fn record(value: Option<&[u8]>) -> Record {
     Record {

@@ -44,13 +44,13 @@ pub fn read(path: &Path) -> Folder {
     let mut names: Vec<_> = match fs::read_dir(path) {
         Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
         Err(error) => {
-            folder.mistakes.push(format!("{}: the folder can't be read: {error}", path.display()));
+            folder.mistakes.push(format!("the folder can't be read: {error}"));
             return folder;
         }
     };
     names.sort();
     if names.len() > MAX_FILES {
-        folder.mistakes.push(format!("{}: the folder holds more than {MAX_FILES} files", path.display()));
+        folder.mistakes.push(format!("the folder holds more than {MAX_FILES} files"));
         return folder;
     }
     for name in names {

@@ -11,8 +11,10 @@ const CASES: &[(&[&str], &str, &str)] = &[
     (&["smtp.prot=25"], "smtp.prot", "there is no such key; did you mean smtp.port?"),
     (&["tls.certificate.path=a"], "tls.certificate.path", "there is no such key"),
     (&["=a"], "", "there is no such key"),
-    (&["email.max_age=1d"], "email.max_age", "is not supported by this version yet; take it out"),
-    (&["templates.dir=t"], "templates.dir", "is not supported by this version yet; take it out"),
+    (&["email.max_age=0s"], "email.max_age", "must be a duration such as \"1s\" or \"500ms\", from 1s to 99years 11months 5days 9h 50m 24s"),
+    (&["templates.dir=no-such-folder"], "templates.dir", "the folder can't be read: No such file or directory (os error 2)"),
+    (&["email.allowed_from_domains=a b"], "email.allowed_from_domains", "must be a list of domains, such as [\"example.com\"]; in the environment and in --set with commas between them"),
+    (&["email.allowed_from_domains=other.example"], "email.allowed_from_domains", "smtp.from must lie in one of email.allowed_from_domains: it is where e-mails without a from of their own come from"),
     (&["dlq.rate=1"], "dlq.rate", "is not supported by this version yet; take it out"),
     // Values.
     (&["smtp.port=0"], "smtp.port", "must be a whole number from 1 to 65535"),

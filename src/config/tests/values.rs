@@ -40,6 +40,7 @@ proptest! {
                     min <= read && read <= max
                 }
                 (Kind::Real { min, max } | Kind::Rate { min, max }, Some(Value::Real(read))) => min <= read && read <= max,
+                (Kind::List { .. }, Some(Value::List(items))) => items.iter().all(|item| text.contains(item)),
                 (_, Some(read)) => read == Value::Text(text.clone()),
             };
             prop_assert!(within, "{} {text:?}", key.name);
@@ -176,7 +177,6 @@ const FORMS: [(Form, &[&str], &[&str]); 7] = [
             "@example.com",
             "a@b.example, c@d.example",
             "A\r\nBcc: x <a@example.com>",
-            "ä@example.com",
             "<a@example.com> b",
         ],
     ),

@@ -1,0 +1,37 @@
+//! `mailroom schema`: the JSON Schema of what lies on the topics.
+
+use clap::{Args, ValueEnum};
+
+use super::output::{self, Lines};
+use super::{DONE, FAILED};
+use crate::schema;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  mailroom schema job")]
+pub(super) struct Arguments {
+    /// Of which records
+    #[arg(value_enum)]
+    of: Record,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Record {
+    /// What producers put on kafka.topic
+    Job,
+    /// What the worker puts on kafka.dlq_topic
+    DeadLetter,
+}
+
+pub(super) fn run(arguments: &Arguments) -> u8 {
+    let schema = match arguments.of {
+        Record::Job => schema::job(),
+        Record::DeadLetter => schema::dead_letter(),
+    };
+    match Lines::stdout().write(schema.trim_end()) {
+        Ok(()) => DONE,
+        Err(error) => {
+            output::tell(format_args!("stdout can't be written: {error}"));
+            FAILED
+        }
+    }
+}
