@@ -221,15 +221,18 @@ async fn offer(
     known: &RefCell<Known>,
     waited: &Cell<Duration>,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
-    let email = match compose(record, tools).await {
-        Ok(email) => email,
+    // What is not connected yet may turn out to take less than 8BITMIME.
+    let body_type = connection.as_ref().map_or(BodyType::SevenBit, |kept| kept.connection.body_type());
+    let mut email = match compose(&record, body_type, tools).await {
+        Ok(email) => Composed { email, body_type },
         Err(failure) => {
             tell_failure(&failure, Duration::ZERO, tools);
             return (AttemptEnd::Failed(failure), connection.map(|kept| kept.connection));
         }
     };
-    let mut to = history.to_ask(email.recipients.len());
-    *known.borrow_mut() = Known { recipients: email.recipients.len(), asked: to.clone(), ended: Vec::new() };
+    let recipients = email.email.recipients.len();
+    let mut to = history.to_ask(recipients);
+    *known.borrow_mut() = Known { recipients, asked: to.clone(), ended: Vec::new() };
     if to.is_empty() {
         // As the commits have it: of a recreated topic they may tell what was so of another job.
         return (known.take().answered(), connection.map(|kept| kept.connection));
@@ -238,6 +241,9 @@ async fn offer(
     let mut free_try_is_left = true;
     let mut connection = connection.map(|kept| kept.connection);
     loop {
+        if let Some(failure) = gate.ticket.expired() {
+            return (known.take().ended_by(failure), connection);
+        }
         let began = Instant::now();
         let mut open = match connection.take() {
             Some(open) => open,
@@ -252,8 +258,15 @@ async fn offer(
         let slot = tools.throttle.wait_for_a_slot().await;
         waited.set(waited.get() + slot);
         may_have_ended |= slot >= IDLE;
+        // Connecting and waiting for a slot take their time.
+        if let Some(failure) = gate.ticket.expired() {
+            return (known.take().ended_by(failure), Some(open));
+        }
+        if let Err(failure) = email.fit(open.body_type(), &record, tools).await {
+            return (known.take().ended_by(failure), Some(open));
+        }
         crate::kill_point::reach("before-mail");
-        let transaction = open.send(&email, &to, gate).await;
+        let transaction = open.send(&email.email, &to, gate).await;
         let took = began.elapsed().saturating_sub(slot);
         connection = open.is_usable().then_some(open);
         let some_were_taken = transaction.outcomes.contains(&Outcome::Accepted);
@@ -327,12 +340,29 @@ fn is_too_many_recipients(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(failure) if failure.stage == Stage::Rcpt && failure.code == Some(452))
 }
 
-async fn compose(record: Arc<Record>, tools: &Tools) -> Result<Email, Failure> {
-    if record.size() <= COMPOSED_IN_PLACE_BYTES {
-        return tools.composer.compose(&record, BodyType::SevenBit);
+/// An e-mail, and the body type that it was composed for.
+struct Composed {
+    email: Email,
+    body_type: BodyType,
+}
+
+impl Composed {
+    /// Composes it anew where the connection wants it otherwise: so what goes over the wire is what the relay offers, however
+    /// the connection came to be.
+    async fn fit(&mut self, body_type: BodyType, record: &Arc<Record>, tools: &Tools) -> Result<(), Failure> {
+        if self.email.depends_on_body_type && self.body_type != body_type {
+            *self = Composed { email: compose(record, body_type, tools).await?, body_type };
+        }
+        Ok(())
     }
-    let composer = Arc::clone(&tools.composer);
-    match tokio::task::spawn_blocking(move || composer.compose(&record, BodyType::SevenBit)).await {
+}
+
+async fn compose(record: &Arc<Record>, body_type: BodyType, tools: &Tools) -> Result<Email, Failure> {
+    if record.size() <= COMPOSED_IN_PLACE_BYTES {
+        return tools.composer.compose(record, body_type);
+    }
+    let (composer, record) = (Arc::clone(&tools.composer), Arc::clone(record));
+    match tokio::task::spawn_blocking(move || composer.compose(&record, body_type)).await {
         Ok(composed) => composed,
         Err(error) => match error.try_into_panic() {
             // It was noted on the pool's thread; what is left says no more than that.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use crate::deadline::Deadline;
 use crate::domain::failure::{Failure, Stage};
 use crate::domain::history::{AttemptEnd, Timing};
 use crate::domain::ledger::{CommitAnswer, Hold, Tenure};
@@ -19,7 +20,7 @@ use crate::messages::{
 };
 use crate::office::TicketOffice;
 use crate::pool::Pool;
-use crate::ports::{OffsetLog, OffsetLogEvent, WallClock};
+use crate::ports::{Composer, OffsetLog, OffsetLogEvent, WallClock};
 use crate::seldom::Seldom;
 use crate::throttle::Throttle;
 use crate::ticket::{Claim, Ticket, Verdict};
@@ -41,6 +42,7 @@ pub struct ConsumerParts {
     pub throttle: Arc<Throttle>,
     pub vitals: Arc<Vitals>,
     pub clock: Arc<dyn WallClock>,
+    pub composer: Arc<dyn Composer>,
     pub commit_interval: Duration,
     pub drain_timeout: Duration,
 }
@@ -177,6 +179,9 @@ impl Actor for Consumer {
         ctx.run_interval(self.parts.commit_interval, |consumer, _| {
             consumer.parts.office.commit();
             consumer.parts.office.look_at_the_intake();
+            if !consumer.draining {
+                consumer.letters.extend(consumer.pool.take_expired());
+            }
             for ticket in std::mem::take(&mut consumer.letters) {
                 consumer.parts.dead_letters.send(Publish(ticket));
             }
@@ -202,7 +207,13 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
             }
             OffsetLogEvent::Records(records) => {
                 crate::kill_point::reach("after-poll");
-                let tickets = self.parts.office.take(records);
+                // By one reading of the clock, and before any lock is held.
+                let (now, composer) = (self.parts.clock.now(), &*self.parts.composer);
+                let with_deadline = |record| {
+                    let deadline = Deadline::of(&record, composer, now);
+                    (record, deadline)
+                };
+                let tickets = self.parts.office.take(records.into_iter().map(with_deadline).collect());
                 let (given_up, new) = tickets.into_iter().partition(|ticket| ticket.verdict.is_some());
                 self.letters.extend::<Vec<_>>(given_up);
                 self.pool.add_new(new);

@@ -16,8 +16,9 @@ use crate::domain::ledger::{Hold, Settlement};
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{AreYouAlive, Event, Publish, Published};
-use crate::ports::{DeadLetterLog, WallClock};
+use crate::ports::{Composer, DeadLetterLog, WallClock};
 use crate::seldom::Seldom;
+use crate::tags;
 use crate::ticket::{Ticket, Verdict};
 use crate::vitals::Vitals;
 
@@ -28,6 +29,8 @@ pub struct DeadLettersParts {
     pub metrics: Line<Event>,
     pub vitals: Arc<Vitals>,
     pub clock: Arc<dyn WallClock>,
+    /// Knows the job's tags.
+    pub composer: Arc<dyn Composer>,
     /// Makes a failure's reason fit for a log line: addresses masked.
     pub mask: Rc<dyn Fn(&str) -> String>,
 }
@@ -73,6 +76,7 @@ impl DeadLetters {
             cause = failure.cause.as_str(),
             stage = failure.stage.as_str(),
             reason,
+            tags = tags::shown(&record, &*self.parts.composer),
             "e-mail dead-lettered"
         );
     }

@@ -34,6 +34,7 @@ pub mod ports;
 pub mod domain;
 
 pub mod credits;
+pub mod deadline;
 pub mod office;
 pub mod throttle;
 pub mod ticket;
@@ -50,4 +51,5 @@ pub mod kill_point;
 pub mod line;
 pub mod seldom;
 pub mod supervisor;
+pub mod tags;
 pub mod vitals;

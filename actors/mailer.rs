@@ -11,6 +11,8 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use crate::attempt::{Kept, Tools, attempt};
+use crate::deadline::Deadline;
+use crate::domain::expiry;
 use crate::domain::history::Decision;
 use crate::domain::ledger::{Hold, Settlement};
 use crate::domain::pace::Circuit;
@@ -21,6 +23,7 @@ use crate::messages::{
     AreYouAlive, Ask, AskAgain, Attempted, Deliver, Event, HandOver, Publish, Purge, Retire, RetryDue,
 };
 use crate::ports::Jitter;
+use crate::tags;
 use crate::ticket::{Ticket, Verdict};
 
 /// What each generation of each mailer is made of.
@@ -127,6 +130,8 @@ impl Mailer {
         let mut history = ticket.history.clone();
         let is_probe = std::mem::take(&mut ticket.is_probe);
         let decision = history.conclude(end, timing, &self.parts.policy, crash_limit, fraction, is_probe);
+        let left = ticket.deadline.map(Deadline::time_left);
+        let decision = expiry::in_time(decision, left, history.last_failure.as_ref());
         if decision == Decision::Delivered {
             return self.settle(ticket, history.attempts_spent);
         }
@@ -174,6 +179,7 @@ impl Mailer {
             offset = record.offset,
             attempts,
             latency_ms = age_ms,
+            tags = tags::shown(&record, &*self.parts.tools.composer),
             "e-mail sent"
         );
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::credits::{Credits, Intake};
+use crate::deadline::Deadline;
 use crate::domain::failure::Failure;
 use crate::domain::history::History;
 use crate::domain::job::Record;
@@ -129,14 +130,14 @@ impl TicketOffice {
         self.commit();
     }
 
-    /// Takes these records; returns the tickets of those that are jobs of ours to be done.
-    pub fn take(self: &Arc<Self>, records: Vec<Record>) -> Vec<Ticket> {
+    /// Takes these records, each with its deadline; returns the tickets of those that are jobs of ours to be done.
+    pub fn take(self: &Arc<Self>, records: Vec<(Record, Option<Deadline>)>) -> Vec<Ticket> {
         let mut tickets = Vec::with_capacity(records.len());
         let mut refused = Freed::default();
         {
             let mut ledger = self.ledger.lock();
             let assignments = self.assignments.lock();
-            for record in records {
+            for (record, deadline) in records {
                 let bytes = record.size();
                 let (taken, job) = ledger.take(record.partition, record.offset, record.timestamp_ms, bytes);
                 let (Taken::Job { past, ended_the_process }, Some(assignment)) =
@@ -148,16 +149,22 @@ impl TicketOffice {
                 let spent = past.attempts + u32::from(ended_the_process);
                 let history = History::restored(spent, past.served, self.policy.max_attempts);
                 let wait = self.policy.wait_before(history.attempts_spent + 1, 0.0);
-                let ended = Failure::crashed("handling the job ended the process");
+                let not_before = (history.attempts_spent > 0).then(|| assignment.since + wait);
+                let given_up = if ended_the_process {
+                    Some(Failure::crashed("handling the job ended the process"))
+                } else {
+                    deadline.and_then(|deadline| deadline.given_up(not_before))
+                };
                 let claim = Claim {
                     job,
                     record: Arc::new(record),
-                    not_before: (history.attempts_spent > 0).then(|| assignment.since + wait),
+                    not_before,
+                    deadline,
                     history,
                     last_tried: None,
                     is_probe: false,
                     in_hand: false,
-                    verdict: ended_the_process.then_some(Verdict::GivenUp(ended)),
+                    verdict: given_up.map(Verdict::GivenUp),
                     cancelled: assignment.token.clone(),
                 };
                 tickets.push(Ticket::new(Box::new(claim), Arc::clone(self)));

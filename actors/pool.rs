@@ -14,7 +14,7 @@ use crate::guard::ChildId;
 use crate::messages::{Ask, Deliver};
 use crate::office::TicketOffice;
 use crate::throttle::Throttle;
-use crate::ticket::Ticket;
+use crate::ticket::{Ticket, Verdict};
 use crate::vitals::Vitals;
 
 pub struct Pool {
@@ -23,7 +23,9 @@ pub struct Pool {
     /// No attempt is due: to be kept until it is, or concluded.
     errands: VecDeque<Ticket>,
     /// Not due, kept here while the circuit is open: the next probe may be made with one of them.
-    later: Vec<Ticket>,
+    later: VecDeque<Ticket>,
+    /// No job in here expires before; none: none does.
+    next_expiry: Option<Instant>,
     idle: VecDeque<Ask>,
     working: BTreeSet<ChildId>,
     office: Arc<TicketOffice>,
@@ -39,7 +41,8 @@ impl Pool {
             retries: VecDeque::new(),
             new: VecDeque::new(),
             errands: VecDeque::new(),
-            later: Vec::new(),
+            later: VecDeque::new(),
+            next_expiry: None,
             idle: VecDeque::new(),
             working,
             office,
@@ -49,18 +52,48 @@ impl Pool {
     }
 
     pub fn add_new(&mut self, tickets: Vec<Ticket>) {
+        tickets.iter().for_each(|ticket| self.expect(ticket));
         self.new.extend(tickets);
     }
 
     /// A retry that is due, a job that waits for that, or one that came back.
     pub fn add_first(&mut self, ticket: Ticket) {
+        self.expect(&ticket);
         if ticket.verdict.is_some() {
             self.errands.push_back(ticket);
         } else if ticket.is_due() {
             self.retries.push_back(ticket);
         } else {
-            self.later.push(ticket);
+            self.later.push_back(ticket);
         }
+    }
+
+    fn expect(&mut self, ticket: &Ticket) {
+        let at = ticket.deadline.map(|deadline| deadline.at);
+        self.next_expiry = self.next_expiry.into_iter().chain(at).min();
+    }
+
+    /// The jobs whose time has passed while they waited for an attempt, given up. To be called every now and then: it
+    /// costs nothing while no time has passed.
+    pub fn take_expired(&mut self) -> Vec<Ticket> {
+        if self.next_expiry.is_none_or(|at| Instant::now() <= at) {
+            return Vec::new();
+        }
+        let mut expired = Vec::new();
+        for queue in [&mut self.retries, &mut self.new, &mut self.later] {
+            for mut ticket in std::mem::take(queue) {
+                match ticket.expired() {
+                    Some(failure) => {
+                        ticket.verdict = Some(Verdict::GivenUp(failure));
+                        expired.push(ticket);
+                    }
+                    None => queue.push_back(ticket),
+                }
+            }
+        }
+        let left = self.retries.iter().chain(&self.new).chain(&self.later).chain(&self.errands);
+        self.next_expiry = left.filter_map(|ticket| Some(ticket.deadline?.at)).min();
+        expired
     }
 
     /// The mailer is idle; a second question of the same one takes the place of the first. Whoever has a
@@ -170,7 +203,7 @@ impl Pool {
     fn take_for_a_probe(&mut self) -> Option<Ticket> {
         let all = self.retries.drain(..).chain(self.new.drain(..)).chain(self.later.drain(..));
         let (mut due, later): (Vec<Ticket>, Vec<Ticket>) = all.partition(Ticket::is_due);
-        self.later = later;
+        self.later = later.into();
         // Those never tried first, in the order in which they came.
         due.sort_by_key(|ticket| ticket.last_tried);
         self.retries = due.into();
@@ -178,7 +211,7 @@ impl Pool {
             return Some(ticket);
         }
         let next = self.later.iter().enumerate().min_by_key(|(_, ticket)| ticket.not_before)?.0;
-        Some(self.later.swap_remove(next))
+        self.later.swap_remove_back(next)
     }
 
     fn next_idle(&mut self) -> Option<Ask> {

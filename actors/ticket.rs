@@ -8,6 +8,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::deadline::Deadline;
+use crate::domain::expiry;
 use crate::domain::failure::Failure;
 use crate::domain::history::{AttemptEnd, History, Timing};
 use crate::domain::job::{RecipientSet, Record};
@@ -23,6 +25,8 @@ pub struct Claim {
     pub history: History,
     /// Not to be attempted before.
     pub not_before: Option<Instant>,
+    /// No attempt begins after it.
+    pub deadline: Option<Deadline>,
     /// When its last attempt or probe ended.
     pub last_tried: Option<Instant>,
     /// It is tried to see whether the relay is back: a failure of the relay spends no attempt.
@@ -66,6 +70,12 @@ impl Ticket {
     /// Whether it may be attempted by now, as far as its own wait goes.
     pub fn is_due(&self) -> bool {
         self.not_before.is_none_or(|due| due <= Instant::now())
+    }
+
+    /// The failure of a job whose time has passed; none while an attempt may begin.
+    pub fn expired(&self) -> Option<Failure> {
+        let deadline = self.deadline.filter(|deadline| deadline.has_passed())?;
+        Some(expiry::past(deadline.set_by, self.history.last_failure.as_ref()))
     }
 
     /// Whether the job is still ours: not settled, taken back or lost.

@@ -3,9 +3,10 @@
 //!
 //! In reading order: a [`job`] is taken into the [`ledger`], which keeps a [`partition`] each, and whose commits
 //! say more than an offset by their [`metadata`] (written in [`symbols`]); an attempt ends in a [`failure`] or
-//! not; its [`history`] and the [`retry`] policy decide what follows; the [`pace`] and the [`rate`] say when the
+//! not; its [`history`], the [`retry`] policy and its [`expiry`] decide what follows; the [`pace`] and the [`rate`] say when the
 //! next may begin; [`restart`] is about the actors themselves.
 
+pub mod expiry;
 pub mod failure;
 pub mod history;
 pub mod job;

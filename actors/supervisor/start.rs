@@ -81,13 +81,14 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             throttle: Arc::clone(&world.throttle),
             vitals: Arc::clone(&world.vitals),
             clock: Arc::clone(&world.clock),
+            composer: Arc::clone(&world.composer),
             commit_interval: settings.commit_interval,
             drain_timeout: settings.drain_timeout,
         },
         mailer: MailerParts {
             tools: Tools {
                 relay: world.relay,
-                composer: world.composer,
+                composer: Arc::clone(&world.composer),
                 clock: Arc::clone(&world.clock),
                 metrics: lines.events.clone(),
                 vitals: Arc::clone(&world.vitals),
@@ -107,6 +108,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             metrics: lines.events.clone(),
             vitals: Arc::clone(&world.vitals),
             clock: Arc::clone(&world.clock),
+            composer: world.composer,
             mask: world.mask,
         },
         metrics: MetricsParts {

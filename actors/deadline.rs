@@ -1,0 +1,57 @@
+//! A job's end as this process keeps it: a moment of the monotonic clock, so that later steps of the wall clock change
+//! nothing for it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::domain::expiry::{self, TimeLeft};
+use crate::domain::failure::Failure;
+use crate::domain::history::Decision;
+use crate::domain::job::Record;
+use crate::ports::Composer;
+
+/// No job is kept that long: what lies beyond is as good as never, and can be added to any moment.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The last moment at which an attempt may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    pub at: Instant,
+    /// `expires_at` or `email.max_age`.
+    pub set_by: &'static str,
+}
+
+impl Deadline {
+    /// The deadline of a job that is taken at this moment; none where it has none. Should asking for it panic, the
+    /// attempt will do so too, and that is where it is counted.
+    pub fn of(record: &Record, composer: &dyn Composer, now: DateTime<Utc>) -> Option<Deadline> {
+        let expiry = catch_unwind(AssertUnwindSafe(|| composer.expiry(record, now))).ok().flatten()?;
+        let left = expiry.left.min(FOR_EVER);
+        Some(Deadline { at: Instant::now() + left, set_by: expiry.set_by })
+    }
+
+    /// As seen now.
+    pub fn time_left(self) -> TimeLeft {
+        TimeLeft { left: self.at.saturating_duration_since(Instant::now()), set_by: self.set_by }
+    }
+
+    /// Why a job is given up that was just taken and may not be attempted before that moment; none where there is time.
+    pub fn given_up(self, not_before: Option<Instant>) -> Option<Failure> {
+        if self.has_passed() {
+            return Some(expiry::past(self.set_by, None));
+        }
+        let wait = not_before?.saturating_duration_since(Instant::now());
+        match expiry::in_time(Decision::RetryAfter(wait), Some(self.time_left()), None) {
+            Decision::DeadLetter(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether no attempt may begin any more.
+    pub fn has_passed(self) -> bool {
+        self.at < Instant::now()
+    }
+}
