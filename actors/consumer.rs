@@ -207,10 +207,10 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
             }
             OffsetLogEvent::Records(records) => {
                 crate::kill_point::reach("after-poll");
-                // By one reading of the clock, and before any lock is held.
-                let (now, composer) = (self.parts.clock.now(), &*self.parts.composer);
+                // Before any lock is held.
+                let (composer, clock) = (&*self.parts.composer, &*self.parts.clock);
                 let with_deadline = |record| {
-                    let deadline = Deadline::of(&record, composer, now);
+                    let deadline = Deadline::of(&record, composer, clock);
                     (record, deadline)
                 };
                 let tickets = self.parts.office.take(records.into_iter().map(with_deadline).collect());

@@ -4,14 +4,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::domain::expiry::{self, TimeLeft};
 use crate::domain::failure::Failure;
 use crate::domain::history::Decision;
 use crate::domain::job::Record;
-use crate::ports::Composer;
+use crate::ports::{Composer, WallClock};
 
 /// No job is kept that long: what lies beyond is as good as never, and can be added to any moment.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -25,10 +24,11 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The deadline of a job that is taken at this moment; none where it has none. Should asking for it panic, the
-    /// attempt will do so too, and that is where it is counted.
-    pub fn of(record: &Record, composer: &dyn Composer, now: DateTime<Utc>) -> Option<Deadline> {
-        let expiry = catch_unwind(AssertUnwindSafe(|| composer.expiry(record, now))).ok().flatten()?;
+    /// The deadline of a job that is taken at this moment; none where it has none. Should asking for it panic, it
+    /// has none: the record is not lost, and what is wrong shows in its attempt.
+    pub fn of(record: &Record, composer: &dyn Composer, clock: &dyn WallClock) -> Option<Deadline> {
+        let ask = || composer.expiry(record, clock.now());
+        let expiry = catch_unwind(AssertUnwindSafe(ask)).ok().flatten()?;
         let left = expiry.left.min(FOR_EVER);
         Some(Deadline { at: Instant::now() + left, set_by: expiry.set_by })
     }
