@@ -4,10 +4,15 @@
 //! (`shape`; the failures so far are `malformed`), the values make sense (here; `invalid`).
 
 mod address;
+mod attachment;
+mod expiry;
+mod headers;
 mod identity;
 pub mod json;
+mod media_type;
 mod members;
 mod shape;
+mod tags;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -15,11 +20,17 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use mailroom_actors::domain::job::Record;
+use serde_json::value::RawValue;
 
 pub use address::{Address, Mailbox};
+pub use attachment::Attachment;
+pub use expiry::expires_at;
+pub use headers::{Header, pieces};
 pub use identity::{Identity, message_id};
+pub use tags::tags;
 
 use address::has_control;
 use members::invalid;
@@ -31,9 +42,11 @@ const MAX_SUBJECT_BYTES: usize = 998;
 const MAX_ID_BYTES: usize = 256;
 const MAX_TAGS: usize = 10;
 const MAX_TAG_BYTES: usize = 64;
+/// What each escape of a letter in JSON begins with: a member's name may be written so.
+const ESCAPED_LETTER: &[u8] = b"\\u00";
 
 /// One e-mail to make. Each address is in `to`, `cc` and `bcc` together only once, where it was named first.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Job<'a> {
     /// None: `smtp.from`.
     pub from: Option<Mailbox>,
@@ -46,8 +59,17 @@ pub struct Job<'a> {
     pub subject: Option<Cow<'a, str>>,
     pub text: Option<Cow<'a, str>>,
     pub html: Option<Cow<'a, str>>,
-    /// The code for the built-in template.
+    /// The name of a template; never together with `otp`.
+    pub template: Option<Cow<'a, str>>,
+    /// A JSON object.
+    pub variables: Option<&'a RawValue>,
+    /// The code for the template `otp`.
     pub otp: Option<Cow<'a, str>>,
+    pub attachments: Vec<Attachment<'a>>,
+    /// In the job's own order; at most 50, no name twice.
+    pub headers: Vec<Header<'a>>,
+    /// Past it the e-mail is no longer sent.
+    pub expires_at: Option<DateTime<Utc>>,
     /// At most 10, names and values at most 64 bytes each.
     pub tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     /// The job's `id`, else the record's header `idempotency-key`, else the record's name.
@@ -79,14 +101,16 @@ pub fn decode(record: &Record, message_bytes: usize) -> Result<Job<'_>, Failure>
         ));
     }
     let shape = Shape::read(json::read(value).map_err(members::malformed)?)?;
-    check_support(&shape)?;
     let (to, cc, bcc) = recipients(&shape)?;
-    check_header_text("subject", shape.subject.as_deref())?;
-    if shape.subject.as_ref().is_some_and(|subject| subject.len() > MAX_SUBJECT_BYTES) {
-        return Err(invalid(format!("subject: is longer than {MAX_SUBJECT_BYTES} bytes")));
+    if let Some(subject) = &shape.subject {
+        check_subject(subject).map_err(|why| invalid(format!("subject: {why}")))?;
     }
-    if shape.text.is_none() && shape.html.is_none() && shape.otp.is_none() {
-        return Err(invalid("nothing to say: give text, html or otp"));
+    if shape.template.is_some() && shape.otp.is_some() {
+        return Err(invalid("template, otp: only one of them may be given"));
+    }
+    let texts = [&shape.text, &shape.html, &shape.template, &shape.otp];
+    if texts.iter().all(|text| text.is_none()) {
+        return Err(invalid("nothing to say: give text, html, template or otp"));
     }
     check_tags(&shape.tags)?;
     if shape.id.as_ref().is_some_and(|id| !identity::is_usable(id)) {
@@ -101,27 +125,15 @@ pub fn decode(record: &Record, message_bytes: usize) -> Result<Job<'_>, Failure>
         subject: shape.subject,
         text: shape.text,
         html: shape.html,
+        template: shape.template,
+        variables: shape.variables,
         otp: shape.otp,
+        attachments: attachment::check_all(shape.attachments)?,
+        headers: headers::check_all(shape.headers)?,
+        expires_at: shape.expires_at.as_deref().map(expiry::read).transpose()?,
         tags: shape.tags,
         idempotency_key: identity::key(shape.id, record),
     })
-}
-
-/// What the job asks for must not be left out silently: it is given up instead, and nothing is lost.
-fn check_support(shape: &Shape<'_>) -> Result<(), Failure> {
-    if shape.has_template && shape.otp.is_some() {
-        return Err(invalid("template, otp: only one of them may be given"));
-    }
-    let unsupported = [
-        ("template", shape.has_template),
-        ("attachments", shape.has_attachments),
-        ("headers", shape.has_headers),
-        ("expires_at", shape.has_expires_at),
-    ];
-    match unsupported.iter().find(|(_, is_given)| *is_given) {
-        Some((name, _)) => Err(invalid(format!("{name}: not supported by this version yet"))),
-        None => Ok(()),
-    }
 }
 
 type Lists = (Vec<Mailbox>, Vec<Mailbox>, Vec<Mailbox>);
@@ -175,6 +187,17 @@ fn check_header_text(place: impl std::fmt::Display, text: Option<&str>) -> Resul
         Some(text) if has_control(text) => Err(invalid(format!("{place}: holds a control character"))),
         _ => Ok(()),
     }
+}
+
+/// Whether a subject can be sent, a job's own or a template's; else why not, as the end of a sentence.
+pub fn check_subject(subject: &str) -> Result<(), &'static str> {
+    if has_control(subject) {
+        return Err("holds a control character");
+    }
+    if subject.len() > MAX_SUBJECT_BYTES {
+        return Err("is longer than 998 bytes");
+    }
+    Ok(())
 }
 
 fn check_tags(tags: &BTreeMap<Cow<'_, str>, Cow<'_, str>>) -> Result<(), Failure> {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use mailroom_actors::domain::failure::Failure;
 use serde_json::value::RawValue;
 
-use super::members::{Kind, inside, malformed, members, string};
+use super::attachment::GivenAttachment;
+use super::headers::{self, Header};
+use super::members::{Kind, elements, inside, malformed, members, string};
 
 /// Every field of the contract's section 2.
 const FIELDS: [&str; 16] = [
@@ -59,10 +61,12 @@ pub(super) struct Shape<'a> {
     pub otp: Option<Cow<'a, str>>,
     pub id: Option<Cow<'a, str>>,
     pub tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-    pub has_template: bool,
-    pub has_attachments: bool,
-    pub has_headers: bool,
-    pub has_expires_at: bool,
+    pub template: Option<Cow<'a, str>>,
+    /// An object.
+    pub variables: Option<&'a RawValue>,
+    pub attachments: Vec<GivenAttachment<'a>>,
+    pub headers: Vec<Header<'a>>,
+    pub expires_at: Option<Cow<'a, str>>,
 }
 
 impl<'a> Shape<'a> {
@@ -90,11 +94,9 @@ impl<'a> Shape<'a> {
             expires_at,
         ] = members(job, &FIELDS, "")?;
         let text_of = |value: Option<&'a RawValue>, name| value.map(|value| string(value, name)).transpose();
-        let object = |value: Option<&'a RawValue>, name: &str| match value.map(Kind::of) {
-            None | Some(Kind::Object) => Ok(value.is_some()),
-            Some(other) => Err(malformed(format!("{name}: must be an object, not {other}"))),
-        };
-        object(variables, "variables")?;
+        if let Some(other) = variables.map(Kind::of).filter(|kind| *kind != Kind::Object) {
+            return Err(malformed(format!("variables: must be an object, not {other}")));
+        }
         Ok(Shape {
             to: list(to, "to")?,
             cc: list(cc, "cc")?,
@@ -107,10 +109,11 @@ impl<'a> Shape<'a> {
             otp: text_of(otp, "otp")?,
             id: text_of(id, "id")?,
             tags: read_tags(tags)?,
-            has_template: text_of(template, "template")?.is_some(),
-            has_attachments: has_attachments(attachments)?,
-            has_headers: object(headers, "headers")?,
-            has_expires_at: text_of(expires_at, "expires_at")?.is_some(),
+            template: text_of(template, "template")?,
+            variables,
+            attachments: GivenAttachment::read_all(attachments)?,
+            headers: headers::read(headers)?,
+            expires_at: text_of(expires_at, "expires_at")?,
         })
     }
 }
@@ -171,10 +174,6 @@ fn not_an_address(place: &str, kind: Kind) -> Failure {
     malformed(format!("{place}: must be an address (a string, or an object with email), not {kind}"))
 }
 
-fn elements<'a>(value: &'a RawValue, place: &str) -> Result<Vec<&'a RawValue>, Failure> {
-    serde_json::from_str(value.get()).map_err(|e| malformed(format!("{place}: is not a JSON array: {e}")))
-}
-
 /// The tags; of a name given twice the last. A tag that is null counts as absent.
 fn read_tags<'a>(value: Option<&'a RawValue>) -> Result<BTreeMap<Cow<'a, str>, Cow<'a, str>>, Failure> {
     let Some(value) = value else { return Ok(BTreeMap::new()) };
@@ -187,19 +186,4 @@ fn read_tags<'a>(value: Option<&'a RawValue>) -> Result<BTreeMap<Cow<'a, str>, C
         .filter(|(_, value)| value.get() != "null")
         .map(|(name, value)| Ok((name, string(value, "tags, a value")?)))
         .collect()
-}
-
-fn has_attachments(value: Option<&RawValue>) -> Result<bool, Failure> {
-    let Some(value) = value else { return Ok(false) };
-    if Kind::of(value) != Kind::Array {
-        return Err(malformed(format!("attachments: must be an array, not {}", Kind::of(value))));
-    }
-    for (index, item) in elements(value, "attachments")?.into_iter().enumerate() {
-        let place = format!("attachments[{index}]");
-        let names = &["filename", "content_type", "content", "content_id"];
-        for (value, name) in members(item, names, &place)?.into_iter().zip(names) {
-            value.map(|value| string(value, inside(&place, name))).transpose()?;
-        }
-    }
-    Ok(true)
 }

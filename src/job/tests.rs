@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod form;
+
 const NO_LIMIT: usize = usize::MAX;
 
 fn record(value: &[u8]) -> Record {
@@ -181,13 +183,6 @@ fn a_job_that_makes_no_e_mail_is_invalid() {
         (&long_tag, "tags: a name or value is longer than 64 bytes"),
         (&long_value, "tags: a name or value is longer than 64 bytes"),
         (r#"{"to":"a@b.c","otp":"1","template":"t"}"#, "template, otp: only one of them"),
-        (r#"{"to":"a@b.c","template":"t"}"#, "template: not supported by this version yet"),
-        (r#"{"to":"a@b.c","text":"x","attachments":[]}"#, "attachments: not supported by this version yet"),
-        (r#"{"to":"a@b.c","text":"x","headers":{"X-A":"b"}}"#, "headers: not supported by this version yet"),
-        (
-            r#"{"to":"a@b.c","text":"x","expires_at":"2030-01-01T00:00:00Z"}"#,
-            "expires_at: not supported by this version yet",
-        ),
     ];
     for (value, expected) in cases {
         let (cause, reason) = refusal(value);
@@ -371,7 +366,14 @@ fn near_a_job() -> impl Strategy<Value = Vec<u8>> {
         "é",
         "\"tags\":",
         "\"id\":",
-        "\"attachments\":",
+        "\"attachments\":[",
+        "\"filename\":",
+        "\"content\":\"QQ==\"",
+        "\"headers\":{",
+        "\"X-A\":",
+        "\"expires_at\":",
+        "\"2030-01-01T00:00:00Z\"",
+        "\"template\":",
         "\u{2028}",
         " <",
         ">",
@@ -390,11 +392,14 @@ proptest! {
     fn any_bytes_are_a_job_or_a_failure_found_at_decode(value in near_a_job()) {
         let record = record(&value);
         let identity = Identity::of(&record, &default_from());
+        prop_assert_eq!(&tags(&value), &identity.tags);
+        let expires_at = expires_at(&value);
         match decode(&record, NO_LIMIT) {
             Ok(job) => {
                 let recipients = job.recipients().count();
                 prop_assert!((1..=MAX_RECIPIENTS).contains(&recipients));
                 prop_assert_eq!(identity.idempotency_key, job.idempotency_key.into_owned());
+                prop_assert_eq!(expires_at, job.expires_at);
             }
             Err(failure) => {
                 prop_assert_eq!(failure.stage, Stage::Decode);
