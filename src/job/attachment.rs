@@ -1,6 +1,7 @@
 //! The files that a job attaches: names, media types and base64, checked so that any of them can be sent.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -70,18 +71,20 @@ impl<'a> GivenAttachment<'a> {
 /// # Errors
 /// Invalid: a required member missing, a name, type, base64 or id that can't be used, an id twice.
 pub(super) fn check_all(given: Vec<GivenAttachment<'_>>) -> Result<Vec<Attachment<'_>>, Failure> {
-    let mut checked: Vec<Attachment<'_>> = Vec::with_capacity(given.len());
-    for (index, given) in given.into_iter().enumerate() {
-        let place = place_of(index);
-        let attachment = check(given, &place)?;
-        if attachment.content_id.is_some()
-            && checked.iter().any(|other| other.content_id == attachment.content_id)
-        {
-            return Err(invalid(format!("{place}.content_id: is another attachment's already")));
+    let checked = given
+        .into_iter()
+        .enumerate()
+        .map(|(index, given)| check(given, &place_of(index)))
+        .collect::<Result<Vec<_>, _>>()?;
+    // There may be very many.
+    let mut ids = HashSet::new();
+    let twice = checked.iter().position(|file| file.content_id.as_deref().is_some_and(|id| !ids.insert(id)));
+    match twice {
+        Some(index) => {
+            Err(invalid(format!("{}.content_id: is another attachment's already", place_of(index))))
         }
-        checked.push(attachment);
+        None => Ok(checked),
     }
-    Ok(checked)
 }
 
 fn place_of(index: usize) -> String {
