@@ -1,14 +1,17 @@
-//! Header lines (RFC 5322, section 2.2) that are folded, ASCII, and show any text as it was given (RFC 2047).
+//! Header lines (RFC 5322, section 2.2) that are folded and show any text as it was given (RFC 2047). All are ASCII
+//! but for addresses that can't be (RFC 6531).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::job::Mailbox;
+use crate::job::{Header, Mailbox, pieces};
 
 /// Lines are folded to this where they can be; with encoded words they must be (RFC 2047, section 2).
-const MAX_LINE: usize = 76;
+pub const MAX_LINE: usize = 76;
 /// Words longer than this are encoded, so that no line gets too long whatever a producer sends.
 const MAX_WORD: usize = 60;
+/// Room that an encoded word behind other words is given at least.
+const ENCODED_ROOM: usize = 30;
 const ENCODED_START: &str = "=?utf-8?B?";
 const ENCODED_END: &str = "?=";
 
@@ -64,27 +67,39 @@ pub fn mailboxes(out: &mut Vec<u8>, name: &str, list: &[Mailbox]) {
     line.end();
 }
 
+/// A line of the job's own, under `name`. Free text stands as it is where it can, so that programs that read it find
+/// it; of the others, ids, URLs and words stand as they are, and only words that are not ASCII are encoded.
+pub fn given(out: &mut Vec<u8>, name: &str, header: &Header<'_>) {
+    let mut line = Line::begin(out, name);
+    if header.is_free() && !(header.value.is_ascii() && header.can_be_folded()) {
+        line.push_encoded(&header.value);
+    } else {
+        line.push_pieces(&header.value);
+    }
+    line.end();
+}
+
 /// A header that is being written, and how far its last line has come.
-struct Line<'a> {
+pub struct Line<'a> {
     out: &'a mut Vec<u8>,
     column: usize,
 }
 
 impl<'a> Line<'a> {
-    fn begin(out: &'a mut Vec<u8>, name: &str) -> Line<'a> {
+    pub fn begin(out: &'a mut Vec<u8>, name: &str) -> Line<'a> {
         let mut line = Line { out, column: 0 };
         line.push(name).push(": ");
         line
     }
 
-    fn push(&mut self, text: &str) -> &mut Self {
+    pub fn push(&mut self, text: &str) -> &mut Self {
         self.out.extend_from_slice(text.as_bytes());
         self.column += text.len();
         self
     }
 
     /// A space, folded when `next` more bytes would not fit the line.
-    fn space_before(&mut self, next: usize) {
+    pub fn space_before(&mut self, next: usize) {
         if self.column + 1 + next > MAX_LINE {
             self.fold();
         } else {
@@ -92,13 +107,36 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn fold(&mut self) {
+    pub fn fold(&mut self) {
         self.out.extend_from_slice(b"\r\n ");
         self.column = 1;
     }
 
+    /// The value folded only before spaces that it has, words that are not ASCII encoded.
+    fn push_pieces(&mut self, value: &str) {
+        let mut at = 0;
+        while let Some(piece) = pieces(&value[at..]).next() {
+            if piece.is_ascii() {
+                if at > 0 && self.column + piece.len() > MAX_LINE {
+                    self.out.extend_from_slice(b"\r\n");
+                    self.column = 0;
+                }
+                self.push(piece);
+                at += piece.len();
+                continue;
+            }
+            // Readers drop the space between encoded words: neighbours are encoded with it, as one text.
+            let run = pieces(&value[at..]).take_while(|piece| !piece.is_ascii()).map(str::len).sum::<usize>();
+            if at > 0 {
+                self.space_before(ENCODED_ROOM);
+            }
+            self.push_encoded(value[at..at + run].trim_start_matches(' '));
+            at += run;
+        }
+    }
+
     /// The text in encoded words of whole characters, one on a line where it takes several.
-    fn push_encoded(&mut self, text: &str) {
+    pub fn push_encoded(&mut self, text: &str) {
         let mut rest = text;
         while !rest.is_empty() {
             let overhead = ENCODED_START.len() + ENCODED_END.len();
@@ -121,7 +159,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         self.out.extend_from_slice(b"\r\n");
     }
 }
@@ -208,6 +246,58 @@ mod tests {
             let list = [Mailbox::from_parts(Some(name), "a@b.c").unwrap()];
             assert_eq!(written(|out| mailboxes(out, "To", &list)), expected);
         }
+    }
+
+    fn line(name: &str, value: &str) -> String {
+        let header = Header { name: name.to_owned().into(), value: value.to_owned().into() };
+        written(|out| given(out, name, &header))
+    }
+
+    #[test]
+    fn a_jobs_own_line_stands_as_it_is_where_it_can() {
+        let json = format!("{{\"category\": [{}\"x\"]}}", "\"a  b\", ".repeat(40));
+        let url = format!("<https://x.example/{}>", "u".repeat(900));
+        let unsubscribe = format!("{url}, <mailto:u@x.example>");
+        for (name, value) in [
+            ("X-SMTPAPI", &*json),
+            ("X-A", "a b  c   d"),
+            ("X-Like", "=?utf-8?B?eA==?="),
+            ("List-Unsubscribe", &unsubscribe),
+            ("References", "<abcdefghij@example.com> ".repeat(50).trim_end()),
+        ] {
+            let written = line(name, value);
+            assert_eq!(written.replace("\r\n ", " "), format!("{name}: {value}\r\n"));
+            let folded: Vec<_> = written.trim_end().split("\r\n").collect();
+            assert!(folded.iter().all(|line| line.len() <= 76 || line.contains(&*url)), "{written}");
+            assert!(folded.iter().all(|line| !line.trim().is_empty() && !line.ends_with(' ')), "{written}");
+        }
+        assert_eq!(line("X-A", ""), "X-A: \r\n");
+    }
+
+    #[test]
+    fn a_jobs_own_line_is_encoded_where_it_must_be_and_no_further() {
+        let cases = [
+            ("X-A", "süß = {}", "X-A: =?utf-8?B?c8O8w58gPSB7fQ==?=\r\n"),
+            ("List-Id", "Große Liste <l.example>", "List-Id: =?utf-8?B?R3Jvw59l?= Liste <l.example>\r\n"),
+            ("List-Id", "A é è <l.example>", "List-Id: A =?utf-8?B?w6kgw6g=?= <l.example>\r\n"),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(line(name, value), expected);
+        }
+        for value in ["x".repeat(5000), "ü".repeat(3000)] {
+            let written = line(&format!("X-{}", "n".repeat(74)), &value);
+            assert!(written.split("\r\n").all(|line| line.len() <= 78 && line.is_ascii()), "{written}");
+            assert!(written.contains("=?utf-8?B?"));
+        }
+        let words = line("List-Help", &"wörter ".repeat(100));
+        assert!(words.split("\r\n").all(|line| line.len() <= 76), "{words}");
+    }
+
+    #[test]
+    fn an_address_that_is_not_ascii_stands_as_it_is() {
+        let list = [Mailbox::parse("Žofie <žofie@bücher.example>").unwrap()];
+        let expected = "To: =?utf-8?B?xb1vZmll?= <žofie@xn--bcher-kva.example>\r\n";
+        assert_eq!(written(|out| mailboxes(out, "To", &list)), expected);
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! Makes e-mails of jobs: header lines and envelope here, MIME parts and their encodings by lettre.
+//! Makes e-mails of jobs: header lines, MIME parts and envelope here, quoted-printable by lettre.
 //!
-//! lettre's own header lines are not used: it panics on a line end in a name, writes lines without a limit
-//! for long words, and can't say what stands in the envelope only.
+//! lettre's own header lines and parts are not used: it panics on a line end in a name, writes lines without a limit
+//! for long words, copies attachments about, and can't say what stands in the envelope only.
 
 mod body;
+mod fitness;
 mod header;
-mod otp;
+mod parameter;
+mod part;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
@@ -18,10 +23,19 @@ use mailroom_actors::domain::job::Record;
 use mailroom_actors::ports::{BodyType, Composer, Email, Expiry};
 
 use crate::config;
-use crate::job::{self, Address, Job, Mailbox};
-use crate::templates::TemplateStore;
+use crate::job::{self, Address, Header, Job, Mailbox};
+use crate::mask::mask_text;
+use crate::templates::{Rendered, TemplateStore, Wanted};
+use part::Part;
 
-/// The composer of the service: reads the job's form and builds RFC 5322 messages, 7-bit throughout.
+/// The longest that a job is said to have left: a century. Clocks of the service can count no further than that for
+/// certain, and a record's timestamp may be anything.
+const MOST_LEFT: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Bytes of an ordinary e-mail's header.
+const HEADER_BYTES: usize = 512;
+const AUTO_SUBMITTED: &str = "Auto-Submitted";
+
+/// The composer of the service: reads the job's form and builds RFC 5322 messages.
 #[derive(Clone, Debug)]
 pub struct MailComposer {
     default_from: Mailbox,
@@ -35,7 +49,7 @@ impl MailComposer {
     /// or a mailbox. `message_bytes` is the limit on a record's value and on a finished e-mail.
     ///
     /// # Errors
-    /// When `default_from` is no address, or one that needs SMTPUTF8; in words for the operator.
+    /// When `default_from` is no address; in words for the operator.
     pub fn new(
         default_from: &str,
         message_bytes: usize,
@@ -43,9 +57,6 @@ impl MailComposer {
         templates: Arc<TemplateStore>,
     ) -> Result<MailComposer, String> {
         let default_from = Mailbox::parse(default_from).map_err(|e| format!("smtp.from {e}"))?;
-        if default_from.address.needs_smtputf8() {
-            return Err("smtp.from needs SMTPUTF8 (it is not ASCII before the @); use another address".into());
-        }
         Ok(MailComposer { default_from, message_bytes, rules, templates })
     }
 
@@ -54,111 +65,167 @@ impl MailComposer {
         &self.default_from
     }
 
-    fn build(&self, job: Job<'_>) -> Result<Email, Failure> {
+    fn build(&self, job: Job<'_>, body_type: BodyType) -> Result<Email, Failure> {
         let from = job.from.as_ref().unwrap_or(&self.default_from);
-        check_ascii(&job, from)?;
-        let subject = job.subject.as_deref().or(job.otp.as_ref().map(|_| otp::SUBJECT));
-        let otp = job.otp.as_deref();
-        let text = job.text.as_deref().map(Into::into).or_else(|| otp.map(|code| otp::text(code).into()));
-        let html = job.html.as_deref().map(Into::into).or_else(|| otp.map(|code| otp::html(code).into()));
+        self.check_sender(&from.address)?;
+        let rendered = self.render(&job)?;
+        let subject = job.subject.as_deref().or(rendered.subject.as_deref());
+        let text = job.text.as_deref().or(rendered.text.as_deref());
+        let html = job.html.as_deref().or(rendered.html.as_deref());
         let message_id = job::message_id(&job.idempotency_key, from);
 
-        let parts = body::parts(text, html);
-        let mut data = Vec::with_capacity(parts.len() + 512);
-        header::plain(&mut data, "Date", &Utc::now().to_rfc2822());
-        header::plain(&mut data, "Message-ID", &message_id);
-        header::mailboxes(&mut data, "From", std::slice::from_ref(from));
-        if let Some(reply_to) = &job.reply_to {
-            header::mailboxes(&mut data, "Reply-To", std::slice::from_ref(reply_to));
-        }
-        header::mailboxes(&mut data, "To", &job.to);
-        if !job.cc.is_empty() {
-            header::mailboxes(&mut data, "Cc", &job.cc);
-        }
-        if let Some(subject) = subject {
-            header::text(&mut data, "Subject", subject);
-        }
-        header::plain(&mut data, "Auto-Submitted", "auto-generated");
-        header::plain(&mut data, "MIME-Version", "1.0");
-        data.extend_from_slice(&parts);
+        let content = Part::of(text, html, &job.attachments, body_type);
+        let content_size = content.size_hint();
+        let mut data = Vec::with_capacity(HEADER_BYTES + content_size);
+        write_header(&mut data, &job, from, subject, &message_id);
+        // All at once: what has been written of a large e-mail is not to be copied as it grows.
+        data.reserve(content_size);
+        content.write(&mut data);
 
-        if data.len() > self.message_bytes {
-            return Err(Failure::before_attempt(
-                Stage::Render,
-                Cause::TooLarge,
-                format!(
-                    "the e-mail is {} bytes, over limits.message_bytes ({})",
-                    data.len(),
-                    self.message_bytes
-                ),
-            ));
-        }
-        if let Some(flaw) = flaw(&data) {
-            return Err(Failure::before_attempt(Stage::Render, Cause::Render, format!("the e-mail {flaw}")));
-        }
+        let (body_type, depends_on_body_type) = content.body_type();
+        let header_needs_smtputf8 = in_the_header(&job, from).any(Address::needs_smtputf8);
+        self.check_finished(&data, body_type, header_needs_smtputf8)?;
         let sender = from.address.as_str().to_owned();
         let mailboxes = job.to.into_iter().chain(job.cc).chain(job.bcc);
         let recipients = mailboxes.map(|mailbox| mailbox.address.into_string()).collect();
-        Ok(Email { message_id, sender, recipients, data, ..Email::default() })
+        Ok(Email {
+            message_id,
+            sender,
+            recipients,
+            data,
+            body_type,
+            depends_on_body_type,
+            header_needs_smtputf8,
+        })
     }
+
+    fn check_sender(&self, from: &Address) -> Result<(), Failure> {
+        let allowed = &self.rules.allowed_from_domains;
+        if allowed.is_empty() || allowed.iter().any(|domain| domain.eq_ignore_ascii_case(from.domain())) {
+            return Ok(());
+        }
+        let reason = "from: its domain is not one of email.allowed_from_domains";
+        Err(Failure::before_attempt(Stage::Decode, Cause::InvalidSender, reason))
+    }
+
+    /// What the job's template says of what the job does not say itself; nothing where it has none.
+    fn render(&self, job: &Job<'_>) -> Result<Rendered, Failure> {
+        let wanted =
+            Wanted { subject: job.subject.is_none(), text: job.text.is_none(), html: job.html.is_none() };
+        let (name, rendered) = match (&job.template, &job.otp) {
+            (Some(name), _) => {
+                let templates = self.templates.current();
+                (&**name, templates.render(name, job.variables, wanted, self.message_bytes)?)
+            }
+            (None, Some(code)) => {
+                let templates = self.templates.current();
+                ("otp", templates.render_otp(code, job.variables, wanted, self.message_bytes)?)
+            }
+            (None, None) => return Ok(Rendered::default()),
+        };
+        check_rendered_subject(name, &rendered)?;
+        Ok(rendered)
+    }
+
+    fn check_finished(
+        &self,
+        data: &[u8],
+        body_type: BodyType,
+        header_needs_smtputf8: bool,
+    ) -> Result<(), Failure> {
+        let refused = |cause, reason| Err(Failure::before_attempt(Stage::Render, cause, reason));
+        if data.len() > self.message_bytes {
+            let (size, limit) = (data.len(), self.message_bytes);
+            return refused(
+                Cause::TooLarge,
+                format!("the e-mail is {size} bytes, over limits.message_bytes ({limit})"),
+            );
+        }
+        match fitness::flaw(data, body_type, header_needs_smtputf8) {
+            Some(flaw) => refused(Cause::Render, format!("the e-mail {flaw}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A template that there is has a name of letters, digits, `_` and `-`.
+fn check_rendered_subject(name: &str, rendered: &Rendered) -> Result<(), Failure> {
+    let Some(subject) = &rendered.subject else { return Ok(()) };
+    job::check_subject(subject).map_err(|why| {
+        let reason = format!("template {name}: the subject {why}");
+        Failure::before_attempt(Stage::Decode, Cause::Invalid, reason)
+    })
+}
+
+fn write_header(out: &mut Vec<u8>, job: &Job<'_>, from: &Mailbox, subject: Option<&str>, message_id: &str) {
+    header::plain(out, "Date", &Utc::now().to_rfc2822());
+    header::plain(out, "Message-ID", message_id);
+    header::mailboxes(out, "From", std::slice::from_ref(from));
+    if let Some(reply_to) = &job.reply_to {
+        header::mailboxes(out, "Reply-To", std::slice::from_ref(reply_to));
+    }
+    header::mailboxes(out, "To", &job.to);
+    if !job.cc.is_empty() {
+        header::mailboxes(out, "Cc", &job.cc);
+    }
+    if let Some(subject) = subject {
+        header::text(out, "Subject", subject);
+    }
+    let is_auto_submitted = |header: &&Header<'_>| header.is(AUTO_SUBMITTED);
+    match job.headers.iter().find(is_auto_submitted) {
+        Some(own) => header::given(out, AUTO_SUBMITTED, own),
+        None => header::plain(out, AUTO_SUBMITTED, "auto-generated"),
+    }
+    for own in job.headers.iter().filter(|header| !is_auto_submitted(header)) {
+        header::given(out, &own.name, own);
+    }
+    header::plain(out, "MIME-Version", "1.0");
+}
+
+/// The addresses that stand in the header: all but `bcc`.
+fn in_the_header<'a>(job: &'a Job<'_>, from: &'a Mailbox) -> impl Iterator<Item = &'a Address> {
+    let mailboxes = std::iter::once(from).chain(&job.reply_to).chain(&job.to).chain(&job.cc);
+    mailboxes.map(|mailbox| &mailbox.address)
 }
 
 impl Composer for MailComposer {
-    fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
-        self.build(job::decode(record, self.message_bytes)?)
+    fn compose(&self, record: &Record, body_type: BodyType) -> Result<Email, Failure> {
+        self.build(job::decode(record, self.message_bytes)?, body_type)
     }
 
-    fn expiry(&self, _: &Record, _: DateTime<Utc>) -> Option<Expiry> {
-        None
+    /// Looks into the job only for `expires_at`; and into all of it only where the time has passed, so that what is no
+    /// e-mail anyway is called that.
+    fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry> {
+        let value = self.readable_value(record)?;
+        let now = i128::from(now.timestamp_micros());
+        let own = job::expires_at(value).map(|at| (i128::from(at.timestamp_micros()) - now, "expires_at"));
+        let age = record.timestamp_ms.zip(self.rules.max_age).map(|(timestamp_ms, max_age)| {
+            let left = i128::from(timestamp_ms) * 1000 + max_age.as_micros().cast_signed() - now;
+            (left, "email.max_age")
+        });
+        let (left, set_by) = own.into_iter().chain(age).min_by_key(|(left, _)| *left)?;
+        if left <= 0 && job::decode(record, self.message_bytes).is_err() {
+            return None;
+        }
+        let left = u64::try_from(left.max(0)).map_or(MOST_LEFT, Duration::from_micros).min(MOST_LEFT);
+        Some(Expiry { left, set_by })
     }
 
-    fn tags(&self, _: &Record) -> Option<String> {
-        None
+    fn tags(&self, record: &Record) -> Option<String> {
+        let tags = job::tags(self.readable_value(record)?);
+        if tags.is_empty() {
+            return None;
+        }
+        // Each on its own, so that quotes and commas of the JSON are no part of an address.
+        let masked: BTreeMap<Cow<'_, str>, Cow<'_, str>> =
+            tags.iter().map(|(name, value)| (mask_text(name), mask_text(value))).collect();
+        serde_json::to_string(&masked).ok()
     }
 }
 
-/// SMTPUTF8 is not spoken yet, so an address that needs it is treated as by a relay that does not offer it.
-fn check_ascii(job: &Job<'_>, from: &Mailbox) -> Result<(), Failure> {
-    let refuse = |cause, field: &str| {
-        let reason = format!("{field}: the address needs SMTPUTF8, which this version does not use yet");
-        Err(Failure::before_attempt(Stage::Render, cause, reason))
-    };
-    if from.address.needs_smtputf8() {
-        return refuse(Cause::InvalidSender, "from");
+impl MailComposer {
+    /// The record's value, unless it is over the limit and won't be read.
+    fn readable_value<'a>(&self, record: &'a Record) -> Option<&'a [u8]> {
+        record.value.as_deref().filter(|value| value.len() <= self.message_bytes)
     }
-    let reply_to = job.reply_to.as_ref().map(|mailbox| &mailbox.address);
-    if reply_to.is_some_and(Address::needs_smtputf8) {
-        return refuse(Cause::InvalidRecipient, "reply_to");
-    }
-    // A bcc stands in no header: the envelope's check fails it alone, or sends it by SMTPUTF8.
-    for (field, list) in [("to", &job.to), ("cc", &job.cc)] {
-        if list.iter().any(|mailbox| mailbox.address.needs_smtputf8()) {
-            return refuse(Cause::InvalidRecipient, field);
-        }
-    }
-    Ok(())
-}
-
-/// What must never leave this process: a bare CR or LF (it could end the e-mail early at the server), a
-/// line over 998 bytes, a byte over 127, NUL, or an unfinished last line (RFC 5321, section 4.5.3.1.6; RFC
-/// 5322, section 2.3). None when `data` is fit for the wire.
-fn flaw(data: &[u8]) -> Option<&'static str> {
-    if !data.ends_with(b"\r\n") {
-        return Some("does not end with a line end");
-    }
-    if !data.is_ascii() || data.contains(&0) {
-        return Some("is not 7-bit text");
-    }
-    for line in data.split_inclusive(|&byte| byte == b'\n') {
-        let Some(line) = line.strip_suffix(b"\r\n") else {
-            return Some("has a line feed without a carriage return");
-        };
-        if line.len() > 998 {
-            return Some("has a line of more than 998 bytes");
-        }
-        if line.contains(&b'\r') {
-            return Some("has a carriage return without a line feed");
-        }
-    }
-    None
 }
