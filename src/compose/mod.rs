@@ -6,6 +6,7 @@
 mod body;
 mod fitness;
 mod header;
+mod line;
 mod parameter;
 mod part;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::header::{Line, MAX_LINE};
+use super::line::{Line, MAX_LINE};
 
 /// What stands around a parameter on a line of its own: the space before it and the semicolon behind it.
 const AROUND: usize = 2;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use mailroom_actors::ports::BodyType;
 
 use super::body::{Body, Encoding, in_lines, write_in_lines};
-use super::header::Line;
+use super::line::Line;
 use crate::job::Attachment;
 
 /// A leaf, or several parts in one.

@@ -11,7 +11,7 @@ use super::members::{Entries, Kind, invalid, malformed, string};
 const MAX_HEADERS: usize = 50;
 const MAX_NAME_BYTES: usize = 76;
 /// RFC 5322, section 2.1.1, without the line end.
-pub const MAX_LINE_BYTES: usize = 998;
+const MAX_LINE_BYTES: usize = 998;
 /// Beside `X-*` and `List-*`.
 const NAMES: [&str; 5] = ["References", "In-Reply-To", "Auto-Submitted", "Precedence", "Feedback-ID"];
 
@@ -26,6 +26,7 @@ pub struct Header<'a> {
 }
 
 impl Header<'_> {
+    /// Whether that is its name; names compare without case.
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }

@@ -62,6 +62,7 @@ impl<'a> MediaType<'a> {
         })
     }
 
+    /// The same, apart from the text it was read from.
     pub fn into_owned(self) -> MediaType<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let essence = match &*self.essence {
