@@ -180,3 +180,58 @@ fn a_rendered_subject_is_checked_like_a_jobs_own() {
     assert!(check_rendered_subject("welcome", &with_subject(&"s".repeat(998))).is_ok());
     assert!(check_rendered_subject("welcome", &Rendered::default()).is_ok());
 }
+
+/// A composer with the template `welcome`.
+fn with_a_template(subject: &str) -> MailComposer {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, content) in [
+        ("welcome.subject.txt", subject),
+        ("welcome.txt", "Hello {{ name }},\n{{ x.y[1] }}\n"),
+        ("welcome.html", "<p>{{ name }}</p>"),
+    ] {
+        std::fs::write(dir.path().join(file), content).unwrap();
+    }
+    let templates = TemplateStore::load(Some(dir.path())).unwrap();
+    MailComposer::new("f@b.c", LIMIT, config::Email::default(), Arc::new(templates)).unwrap()
+}
+
+#[test]
+fn a_template_gives_what_the_job_does_not_say_itself() {
+    let composer = with_a_template("Welcome, {{ name }}");
+    let variables = json!({"name": "Ada <é>", "x": {"y": [1, "two"]}, "extra": null});
+    for (own, subject, text) in [
+        (json!({}), "Welcome, Ada <é>", "Hello Ada <é>,\r\ntwo\r\n"),
+        (json!({"subject": ""}), "", "Hello Ada <é>,\r\ntwo\r\n"),
+        (json!({"subject": "Mine", "text": "mine"}), "Mine", "mine"),
+    ] {
+        let mut job = json!({"to": "a@b.c", "template": "welcome", "variables": variables});
+        job.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        let email = composer.compose(&record(job.to_string()), BodyType::SevenBit).unwrap();
+        assert_fit_for_the_wire(&email);
+        let message = parsed(&email);
+        assert_eq!(message.subject().unwrap_or_default(), subject);
+        assert_eq!(content(&message, "plain").unwrap(), text);
+        assert_eq!(content(&message, "html").unwrap(), "<p>Ada &lt;é&gt;</p>");
+    }
+}
+
+#[test]
+fn what_a_template_can_not_make_is_told_by_cause_and_without_values() {
+    let composer = with_a_template("Welcome, {{ name }}");
+    for (variables, stage, cause) in [
+        (json!({"x": {"y": [1, "secret"]}}), Stage::Render, Cause::Render),
+        (json!({"name": "secret"}), Stage::Render, Cause::Render),
+        (json!({"name": "secret\r\nBcc: x@y.z", "x": {"y": [1, 2]}}), Stage::Decode, Cause::Invalid),
+        (json!({"name": "secret".repeat(200), "x": {"y": [1, 2]}}), Stage::Decode, Cause::Invalid),
+    ] {
+        let job = json!({"to": "a@b.c", "template": "welcome", "variables": variables});
+        let failure = composer.compose(&record(job.to_string()), BodyType::SevenBit).unwrap_err();
+        assert_eq!((failure.stage, failure.cause), (stage, cause), "{}", failure.reason);
+        assert!(
+            failure.reason.contains("welcome") && !failure.reason.contains("secret"),
+            "{}",
+            failure.reason
+        );
+        assert!(!failure.spends_attempt);
+    }
+}
