@@ -1,11 +1,25 @@
 //! Templates: subject, text and HTML in Jinja syntax, read from a folder, with `otp` built in.
 
+mod engine;
+mod otp;
+mod reason;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
+use minijinja::{Environment, Value, context};
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
+
+/// A reason lists so many names of templates.
+const NAMES_IN_A_REASON: usize = 20;
 
 /// The templates that hold now; a reload puts a whole new set in their place, or leaves them.
 #[derive(Debug)]
@@ -14,8 +28,18 @@ pub struct TemplateStore {
 }
 
 /// One set of templates, all compiled.
-#[derive(Debug, Default)]
-pub struct Templates {}
+pub struct Templates {
+    environment: Environment<'static>,
+    by_name: BTreeMap<String, Files>,
+}
+
+/// The files of one template, by their names in the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Files {
+    subject: Option<String>,
+    text: Option<String>,
+    html: Option<String>,
+}
 
 /// Which parts of a template are asked for: what the job gives itself need not be rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +78,27 @@ impl TemplateStore {
     }
 }
 
+impl Default for Templates {
+    /// The built-in ones alone.
+    fn default() -> Templates {
+        let mut templates = Templates { environment: engine::new(), by_name: BTreeMap::new() };
+        templates.add_otp();
+        templates
+    }
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates").field("by_name", &self.by_name).finish_non_exhaustive()
+    }
+}
+
 impl Templates {
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     /// Renders the wanted parts of the template `name` with these variables (a JSON object; none: an empty one),
     /// each at most `limit` bytes.
     ///
@@ -68,8 +112,7 @@ impl Templates {
         wanted: Wanted,
         limit: usize,
     ) -> Result<Rendered, Failure> {
-        let _ = (name, variables, wanted, limit);
-        Err(Failure::before_attempt(Stage::Render, Cause::Render, "no template yet"))
+        self.render_files(name, variables::read(variables), wanted, limit).map_err(failure)
     }
 
     /// As [`Templates::render`] of the template `otp`, with `otp` set to `code` over the variables.
@@ -83,7 +126,54 @@ impl Templates {
         wanted: Wanted,
         limit: usize,
     ) -> Result<Rendered, Failure> {
-        let _ = (code, variables, wanted, limit);
-        Err(Failure::before_attempt(Stage::Render, Cause::Render, "no template yet"))
+        let variables = match variables {
+            None => Ok(context! { otp => code }),
+            given => variables::read(given).map(|given| context! { otp => code, ..given }),
+        };
+        self.render_files(otp::NAME, variables, wanted, limit).map_err(failure)
     }
+
+    fn render_files(
+        &self,
+        name: &str,
+        variables: Result<Value, String>,
+        wanted: Wanted,
+        limit: usize,
+    ) -> Result<Rendered, String> {
+        let files = self.by_name.get(name).ok_or_else(|| self.unknown())?;
+        let variables = variables?;
+        let render = |is_wanted: bool, file: &Option<String>| {
+            let file = file.as_deref().filter(|_| is_wanted);
+            file.map(|file| engine::render(&self.environment, file, variables.clone(), limit)).transpose()
+        };
+        let subject = render(wanted.subject, &files.subject)?;
+        Ok(Rendered {
+            subject: subject.map(|subject| subject.trim().to_owned()),
+            text: render(wanted.text, &files.text)?,
+            html: render(wanted.html, &files.html)?,
+        })
+    }
+
+    /// The name that was asked for is not repeated: it may be anything.
+    fn unknown(&self) -> String {
+        let names: Vec<_> = self.names().take(NAMES_IN_A_REASON).collect();
+        let more = match self.by_name.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("template: there is none of that name; there are: {}{more}", names.join(", "))
+    }
+
+    fn add_otp(&mut self) {
+        let files = [("otp.subject.txt", otp::SUBJECT), ("otp.txt", otp::TEXT), ("otp.html", otp::HTML)];
+        for (file, source) in files {
+            self.environment.add_template(file, source).expect("the built-in template is Jinja");
+        }
+        let [subject, text, html] = files.map(|(file, _)| Some(file.to_owned()));
+        self.by_name.insert(otp::NAME.to_owned(), Files { subject, text, html });
+    }
+}
+
+fn failure(reason: String) -> Failure {
+    Failure::before_attempt(Stage::Render, Cause::Render, reason)
 }
