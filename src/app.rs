@@ -70,7 +70,10 @@ pub struct Service {
 /// made, credentials that every reachable broker refuses, missing rights.
 pub async fn start(config: Config) -> Result<Service, StartError> {
     let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
-    let templates = Arc::new(TemplateStore::load(config.templates.dir.as_deref()).map_err(StartError)?);
+    let templates = Arc::new(
+        TemplateStore::load(config.templates.dir.as_deref())
+            .map_err(|mistakes| StartError(format!("templates.dir: {mistakes}")))?,
+    );
     let composer = MailComposer::new(
         &config.smtp.from,
         config.limits.message_bytes,

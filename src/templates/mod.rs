@@ -1,16 +1,20 @@
 //! Templates: subject, text and HTML in Jinja syntax, read from a folder, with `otp` built in.
 
 mod engine;
+mod folder;
+mod mistake;
 mod otp;
 mod reason;
+mod references;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod tokens;
 mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
@@ -18,12 +22,17 @@ use minijinja::{Environment, Value, context};
 use parking_lot::RwLock;
 use serde_json::value::RawValue;
 
+pub use mistake::{Mistake, Mistakes};
+
+use folder::{Folder, Part};
+
 /// A reason lists so many names of templates.
 const NAMES_IN_A_REASON: usize = 20;
 
 /// The templates that hold now; a reload puts a whole new set in their place, or leaves them.
 #[derive(Debug)]
 pub struct TemplateStore {
+    dir: Option<PathBuf>,
     current: RwLock<Arc<Templates>>,
 }
 
@@ -31,6 +40,7 @@ pub struct TemplateStore {
 pub struct Templates {
     environment: Environment<'static>,
     by_name: BTreeMap<String, Files>,
+    warnings: Vec<String>,
 }
 
 /// The files of one template, by their names in the folder.
@@ -61,15 +71,30 @@ pub struct Rendered {
 impl TemplateStore {
     /// The built-in templates alone.
     pub fn built_in() -> TemplateStore {
-        TemplateStore { current: RwLock::new(Arc::default()) }
+        TemplateStore { dir: None, current: RwLock::new(Arc::default()) }
     }
 
     /// Those of the folder, and the built-in ones that it does not replace.
     ///
     /// # Errors
-    /// All that is wrong in the folder, a line for each, with file and line.
-    pub fn load(_dir: Option<&Path>) -> Result<TemplateStore, String> {
-        Ok(TemplateStore::built_in())
+    /// All that is wrong in the folder, with file and line.
+    pub fn load(dir: Option<&Path>) -> Result<TemplateStore, Mistakes> {
+        let templates = dir.map(Templates::read).transpose()?.unwrap_or_default();
+        Ok(TemplateStore { dir: dir.map(Path::to_owned), current: RwLock::new(Arc::new(templates)) })
+    }
+
+    /// Reads the folder anew; the new set holds from the next job on. None where there is no folder. Waits for the
+    /// disk: not for an actor's thread. Whoever reads meanwhile waits for nothing.
+    ///
+    /// # Errors
+    /// All that is wrong in the folder; the old set stays.
+    pub fn reload(&self) -> Result<Option<Arc<Templates>>, Mistakes> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        let templates = Arc::new(Templates::read(dir)?);
+        let old = std::mem::replace(&mut *self.current.write(), Arc::clone(&templates));
+        // Freed here, not under the lock.
+        drop(old);
+        Ok(Some(templates))
     }
 
     /// The set of this moment.
@@ -81,9 +106,7 @@ impl TemplateStore {
 impl Default for Templates {
     /// The built-in ones alone.
     fn default() -> Templates {
-        let mut templates = Templates { environment: engine::new(), by_name: BTreeMap::new() };
-        templates.add_otp();
-        templates
+        Templates::compile(Folder::default()).expect("the built-in templates are Jinja")
     }
 }
 
@@ -94,9 +117,59 @@ impl fmt::Debug for Templates {
 }
 
 impl Templates {
+    /// Those of the folder, and the built-in ones that it does not replace.
+    ///
+    /// # Errors
+    /// All that is wrong in the folder, with file and line.
+    pub fn read(dir: &Path) -> Result<Templates, Mistakes> {
+        Templates::compile(folder::read(dir))
+    }
+
+    fn compile(folder: Folder) -> Result<Templates, Mistakes> {
+        let Folder { files, warnings, mut mistakes } = folder;
+        let mut templates = Templates { environment: engine::new(), by_name: BTreeMap::new(), warnings };
+        for (file, source) in files {
+            let (name, part) = folder::part_of(&file).expect("the folder takes no other files");
+            let of_name = templates.by_name.entry(name.to_owned()).or_default();
+            *of_name.part(part) = Some(file.clone());
+            if let Err(error) = templates.environment.add_template_owned(file.clone(), source) {
+                // Before there are variables there is no value that its text could show.
+                let what = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+                mistakes.push(Mistake::in_file(&file, error.line(), format!("{}{what}", error.kind())));
+            }
+        }
+        for (name, files) in &templates.by_name {
+            if let Files { subject: Some(file), text: None, html: None } = files {
+                let what = format!("is a subject without a body: {name}.txt or {name}.html is missing");
+                mistakes.push(Mistake::in_file(file, None, what));
+            }
+        }
+        if !templates.by_name.contains_key(otp::NAME) {
+            templates.add_otp();
+        }
+        // A file that does not compile may define what others use.
+        if mistakes.is_empty() {
+            let (found, warnings) = references::check(&templates.environment);
+            mistakes.extend(found);
+            templates.warnings.extend(warnings);
+        }
+        if mistakes.is_empty() { Ok(templates) } else { Err(Mistakes(mistakes)) }
+    }
+
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
+    }
+
+    /// What works, and is seldom meant: one text each, with the file.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The files of the template `name`, in the order subject, text, HTML; none when there is no such template.
+    pub fn files(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
+        let Files { subject, text, html } = self.by_name.get(name)?;
+        Some([subject, text, html].into_iter().flatten().map(String::as_str))
     }
 
     /// Renders the wanted parts of the template `name` with these variables (a JSON object; none: an empty one),
@@ -171,6 +244,16 @@ impl Templates {
         }
         let [subject, text, html] = files.map(|(file, _)| Some(file.to_owned()));
         self.by_name.insert(otp::NAME.to_owned(), Files { subject, text, html });
+    }
+}
+
+impl Files {
+    fn part(&mut self, part: Part) -> &mut Option<String> {
+        match part {
+            Part::Subject => &mut self.subject,
+            Part::Text => &mut self.text,
+            Part::Html => &mut self.html,
+        }
     }
 }
 

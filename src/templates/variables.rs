@@ -20,7 +20,7 @@ const DIGITS_OF_A_LONG_NUMBER: usize = 20;
 /// What can't be read, without any value: no object, a lone surrogate, a number that is out of range.
 pub(super) fn read(variables: Option<&RawValue>) -> Result<Value, String> {
     let Some(json) = variables.map(|json| json.get().trim_ascii_start()) else {
-        return Ok(Value::from_iter(std::iter::empty::<(&str, Value)>()));
+        return Ok(Value::from_pairs([("", ""); 0]));
     };
     if !json.starts_with('{') {
         return Err("variables: must be an object".into());
@@ -29,7 +29,7 @@ pub(super) fn read(variables: Option<&RawValue>) -> Result<Value, String> {
     exact(json, 0).map_err(|error| {
         let what = match error.to_string() {
             text if text.starts_with("number out of range") => "a number is out of range",
-            text if text.contains("surrogate") => "a lone surrogate",
+            text if text.contains("hex escape") => "a lone surrogate",
             _ => "no JSON that can be read",
         };
         format!("variables: {what} (line {}, column {})", error.line(), error.column())
@@ -48,7 +48,7 @@ fn exact(json: &str, depth: usize) -> Result<Value, serde_json::Error> {
         Some(b'{') => {
             let Members(members) = serde_json::from_str(json)?;
             let members = members.into_iter().map(|(name, value)| Ok((name, exact(value.get(), depth + 1)?)));
-            Ok(Value::from_iter(members.collect::<Result<Vec<_>, serde_json::Error>>()?))
+            Ok(Value::from_pairs(members.collect::<Result<Vec<_>, serde_json::Error>>()?))
         }
         Some(b'[') => {
             let elements: Vec<&RawValue> = serde_json::from_str(json)?;
