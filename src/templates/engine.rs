@@ -8,7 +8,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use super::reason;
 
 /// How many steps one file may take: an instruction is one, and so are 64 bytes that are made or read. A loop over
-/// a thousand lines of an order takes some ten thousand; all of them take about a tenth of a second.
+/// a thousand lines of an order takes some ten thousand; all of them take well under a second.
 pub(super) const FUEL: u64 = 1_000_000;
 
 /// Functions of the engine that templates do not have: `debug` would put all variables into an e-mail, and with

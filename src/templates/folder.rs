@@ -46,9 +46,14 @@ pub(super) fn is_name(name: &str) -> bool {
 /// Reads all files of templates that lie right in `dir`, symbolic links to files included. Hidden entries (editors'
 /// files, Kubernetes' links) are passed over without a word, other strangers with a warning.
 pub(super) fn read(dir: &Path) -> Folder {
+    read_up_to(MAX_ENTRIES, dir)
+}
+
+/// See [`read`]; more entries than `max_entries` are a mistake.
+pub(super) fn read_up_to(max_entries: usize, dir: &Path) -> Folder {
     let mut folder = Folder::default();
     match fs::read_dir(dir) {
-        Ok(entries) => folder.take_all(entries),
+        Ok(entries) => folder.take_all(entries, max_entries),
         Err(error) => folder.mistakes.push(Mistake::in_folder(format!("the folder can't be read: {error}"))),
     }
     // The order of a folder's entries is anything.
@@ -58,10 +63,10 @@ pub(super) fn read(dir: &Path) -> Folder {
 }
 
 impl Folder {
-    fn take_all(&mut self, entries: impl Iterator<Item = io::Result<DirEntry>>) {
+    fn take_all(&mut self, entries: impl Iterator<Item = io::Result<DirEntry>>, max_entries: usize) {
         for (index, entry) in entries.enumerate() {
-            if index == MAX_ENTRIES {
-                let what = format!("the folder has more than {MAX_ENTRIES} entries");
+            if index == max_entries {
+                let what = format!("the folder has more than {max_entries} entries");
                 return self.mistakes.push(Mistake::in_folder(what));
             }
             match entry {

@@ -40,6 +40,7 @@ pub struct TemplateStore {
 pub struct Templates {
     environment: Environment<'static>,
     by_name: BTreeMap<String, Files>,
+    otp_is_built_in: bool,
     warnings: Vec<String>,
 }
 
@@ -127,7 +128,12 @@ impl Templates {
 
     fn compile(folder: Folder) -> Result<Templates, Mistakes> {
         let Folder { files, warnings, mut mistakes } = folder;
-        let mut templates = Templates { environment: engine::new(), by_name: BTreeMap::new(), warnings };
+        let mut templates = Templates {
+            environment: engine::new(),
+            by_name: BTreeMap::new(),
+            otp_is_built_in: false,
+            warnings,
+        };
         for (file, source) in files {
             let (name, part) = folder::part_of(&file).expect("the folder takes no other files");
             let of_name = templates.by_name.entry(name.to_owned()).or_default();
@@ -135,6 +141,7 @@ impl Templates {
             if let Err(error) = templates.environment.add_template_owned(file.clone(), source) {
                 // Before there are variables there is no value that its text could show.
                 let what = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+                let what = what.replace(char::is_control, " ");
                 mistakes.push(Mistake::in_file(&file, error.line(), format!("{}{what}", error.kind())));
             }
         }
@@ -166,10 +173,13 @@ impl Templates {
         &self.warnings
     }
 
-    /// The files of the template `name`, in the order subject, text, HTML; none when there is no such template.
+    /// The files of the template `name`, in the order subject, text, HTML; none of a built-in one. None when there
+    /// is no such template.
     pub fn files(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
         let Files { subject, text, html } = self.by_name.get(name)?;
-        Some([subject, text, html].into_iter().flatten().map(String::as_str))
+        let is_on_disk = name != otp::NAME || !self.otp_is_built_in;
+        let files = [subject, text, html].into_iter().flatten().filter(move |_| is_on_disk);
+        Some(files.map(String::as_str))
     }
 
     /// Renders the wanted parts of the template `name` with these variables (a JSON object; none: an empty one),
@@ -244,6 +254,7 @@ impl Templates {
         }
         let [subject, text, html] = files.map(|(file, _)| Some(file.to_owned()));
         self.by_name.insert(otp::NAME.to_owned(), Files { subject, text, html });
+        self.otp_is_built_in = true;
     }
 }
 
