@@ -12,7 +12,7 @@ mod tests;
 mod tokens;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,12 +134,14 @@ impl Templates {
             otp_is_built_in: false,
             warnings,
         };
+        let mut broken = HashSet::new();
         for (file, source) in files {
             let (name, part) = folder::part_of(&file).expect("the folder takes no other files");
             let of_name = templates.by_name.entry(name.to_owned()).or_default();
             *of_name.part(part) = Some(file.clone());
             if let Err(error) = templates.environment.add_template_owned(file.clone(), source) {
                 // Before there are variables there is no value that its text could show.
+                broken.insert(file.clone());
                 let what = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
                 let what = what.replace(char::is_control, " ");
                 mistakes.push(Mistake::in_file(&file, error.line(), format!("{}{what}", error.kind())));
@@ -154,12 +156,9 @@ impl Templates {
         if !templates.by_name.contains_key(otp::NAME) {
             templates.add_otp();
         }
-        // A file that does not compile may define what others use.
-        if mistakes.is_empty() {
-            let (found, warnings) = references::check(&templates.environment);
-            mistakes.extend(found);
-            templates.warnings.extend(warnings);
-        }
+        let (found, warnings) = references::check(&templates.environment, &broken);
+        mistakes.extend(found);
+        templates.warnings.extend(warnings);
         if mistakes.is_empty() { Ok(templates) } else { Err(Mistakes(mistakes)) }
     }
 

@@ -7,8 +7,9 @@ use minijinja::{Environment, Template};
 use super::mistake::Mistake;
 use super::tokens::{self, Tag, Token, TokenKind};
 
-/// What the files refer to and is not there, each with its line; and warnings.
-pub(super) fn check(environment: &Environment<'_>) -> (Vec<Mistake>, Vec<String>) {
+/// What the files of `environment` refer to and is not there, each with its line; and warnings. `broken` are files
+/// that do not compile: they are there, and may define anything.
+pub(super) fn check(environment: &Environment<'_>, broken: &HashSet<String>) -> (Vec<Mistake>, Vec<String>) {
     let templates: Vec<_> = environment.templates().collect();
     let files: Vec<_> =
         templates.iter().map(|(file, template)| (*file, tokens::tags(template.source()), template)).collect();
@@ -16,9 +17,12 @@ pub(super) fn check(environment: &Environment<'_>) -> (Vec<Mistake>, Vec<String>
     // An included file sees what the file around it has defined: a name that any of them defines may be there.
     let defined: HashSet<&str> =
         files.iter().flat_map(|(_, tags, _)| tags.iter().flat_map(definitions)).collect();
-    let mut found = Found { environment, mistakes: Vec::new(), warnings: Vec::new() };
+    let mut found = Found { environment, broken, mistakes: Vec::new(), warnings: Vec::new() };
     for (file, tags, template) in &files {
-        let called = unknown_functions(template, &globals, &defined);
+        let called = match broken.is_empty() {
+            true => unknown_functions(template, &globals, &defined),
+            false => HashSet::new(),
+        };
         for tag in tags {
             found.check_files(file, tag);
             found.check_names(file, tag, &called);
@@ -31,6 +35,7 @@ pub(super) fn check(environment: &Environment<'_>) -> (Vec<Mistake>, Vec<String>
 
 struct Found<'e> {
     environment: &'e Environment<'e>,
+    broken: &'e HashSet<String>,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
 }
@@ -53,7 +58,8 @@ impl Found<'_> {
         }
         let line = tag.tokens[1].line;
         let may_be_missing = rest.contains(&TokenKind::Word("missing"));
-        if self.environment.get_template(named).is_err() && !may_be_missing {
+        let is_there = self.environment.get_template(named).is_ok() || self.broken.contains(*named);
+        if !is_there && !may_be_missing {
             let what = format!("there is no file {}", named.escape_debug());
             self.mistakes.push(Mistake::in_file(file, Some(line), what));
         } else if file.ends_with(".html")

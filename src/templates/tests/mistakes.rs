@@ -13,12 +13,13 @@ fn all_mistakes_of_all_files_are_told_with_file_and_line() {
         ("a.txt", "fine\n{{ open"),
         ("b.html", "{% if x %}\n\n{% endfor %}"),
         ("c.subject.txt", "alone"),
-        ("d.txt", "fine"),
+        ("d.txt", "{% include 'a.txt' %}\n{{ x|uper }}{{ perhaps_of_a() }}"),
     ]);
-    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found.len(), 4, "{found:?}");
     assert!(found[0].starts_with("a.txt:2: syntax error: "), "{found:?}");
     assert!(found[1].starts_with("b.html:3: syntax error: "), "{found:?}");
     assert_eq!(found[2], "c.subject.txt: is a subject without a body: c.txt or c.html is missing");
+    assert_eq!(found[3], "d.txt:2: there is no filter uper");
 }
 
 #[test]
