@@ -58,7 +58,6 @@ pub(super) fn read_up_to(max_entries: usize, dir: &Path) -> Folder {
     }
     // The order of a folder's entries is anything.
     folder.warnings.sort();
-    folder.mistakes.sort_by(|a, b| a.file.cmp(&b.file));
     folder
 }
 

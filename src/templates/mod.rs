@@ -159,6 +159,7 @@ impl Templates {
         let (found, warnings) = references::check(&templates.environment, &broken);
         mistakes.extend(found);
         templates.warnings.extend(warnings);
+        mistakes.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         if mistakes.is_empty() { Ok(templates) } else { Err(Mistakes(mistakes)) }
     }
 

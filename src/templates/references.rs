@@ -28,7 +28,6 @@ pub(super) fn check(environment: &Environment<'_>, broken: &HashSet<String>) -> 
             found.check_names(file, tag, &called);
         }
     }
-    found.mistakes.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     found.warnings.sort();
     (found.mistakes, found.warnings)
 }
