@@ -2,15 +2,24 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{ArgGroup, Args, Subcommand};
+use mailroom_actors::domain::job::Record;
+use mailroom_actors::ports::{BodyType, Composer};
+use serde::Serialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::output::{self, Lines};
 use super::variables::VariableArguments;
 use super::{ConfigurationArguments, DONE, FAILED, wrong_configuration};
+use crate::compose::MailComposer;
 use crate::config::{self, Problems};
-use crate::templates::{Mistakes, Rendered, Templates, Wanted};
+use crate::templates::{Rendered, TemplateStore, Wanted};
+
+/// The limit on an e-mail that is only looked at: no broker takes more in one record.
+const MESSAGE_BYTES: usize = 1 << 30;
 
 pub(super) const EXAMPLE: &str = "Example:\n  mailroom template preview otp --var otp=493021\n  mailroom template preview order --dir templates --variables order.json";
 
@@ -46,7 +55,7 @@ pub(super) struct List {
 }
 
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("part").args(["subject", "text", "html", "json"]))]
+#[command(group = ArgGroup::new("part").args(["subject", "text", "html", "json", "eml"]))]
 pub(super) struct Preview {
     /// The template
     name: String,
@@ -70,6 +79,18 @@ pub(super) struct Preview {
     #[arg(long)]
     json: bool,
 
+    /// The whole e-mail, to be opened with a mail program
+    #[arg(long)]
+    eml: bool,
+
+    /// The sender in that e-mail
+    #[arg(long, value_name = "ADDRESS", default_value = "sender@example.com")]
+    from: String,
+
+    /// Who gets that e-mail
+    #[arg(long, value_name = "ADDRESS", default_value = "recipient@example.com")]
+    to: String,
+
     #[command(flatten)]
     folder: FolderArguments,
 }
@@ -83,7 +104,7 @@ pub(super) fn run(command: Command) -> u8 {
 
 fn list(arguments: List) -> u8 {
     let templates = match arguments.folder.read() {
-        Ok(templates) => templates,
+        Ok(templates) => templates.current(),
         Err(exit_code) => return exit_code,
     };
     let rows = templates.names().map(|name| {
@@ -105,26 +126,31 @@ fn list(arguments: List) -> u8 {
 }
 
 fn preview(arguments: Preview) -> u8 {
-    let templates = match arguments.folder.read() {
+    let Preview { name, variables, subject, text, html, json, eml, from, to, folder } = arguments;
+    let templates = match folder.read() {
         Ok(templates) => templates,
         Err(exit_code) => return exit_code,
     };
-    let is_whole = !(arguments.subject || arguments.text || arguments.html);
-    let wanted = Wanted {
-        subject: is_whole || arguments.subject,
-        text: is_whole || arguments.text,
-        html: is_whole || arguments.html,
+    let variables = match variables.read() {
+        Ok(variables) => variables,
+        Err(problem) => return failed(problem),
     };
-    let rendered = arguments.variables.read().and_then(|variables| {
-        // What is too large for an e-mail is told by the worker, which knows its limit; the engine has one of its own.
-        let rendered = templates.render(&arguments.name, variables.as_deref(), wanted, usize::MAX);
-        rendered.map_err(|failure| failure.reason)
-    });
+    if eml {
+        let job = Job { to: &to, template: &name, variables: variables.as_deref() };
+        return match compose(&job, &from, templates) {
+            Ok(data) => written(Lines::stdout().write_bytes(&data)),
+            Err(reason) => failed(reason),
+        };
+    }
+    let is_whole = !(subject || text || html);
+    let wanted = Wanted { subject: is_whole || subject, text: is_whole || text, html: is_whole || html };
+    // What is too large for an e-mail is told by the worker, which knows its limit; the engine has one of its own.
+    let rendered = templates.current().render(&name, variables.as_deref(), wanted, usize::MAX);
     let Rendered { subject, text, html } = match rendered {
         Ok(rendered) => rendered,
-        Err(reason) => return failed(reason),
+        Err(failure) => return failed(failure.reason),
     };
-    if arguments.json {
+    if json {
         return written(Lines::stdout().write(json!({"subject": subject, "text": text, "html": html})));
     }
     if is_whole {
@@ -134,6 +160,34 @@ fn preview(arguments: Preview) -> u8 {
         Some(part) => written(Lines::stdout().write(without_last_line_end(&part))),
         None => failed("the template has no such part"),
     }
+}
+
+/// A job that asks for a template, and nothing else.
+#[derive(Serialize)]
+struct Job<'a> {
+    to: &'a str,
+    template: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variables: Option<&'a RawValue>,
+}
+
+/// The e-mail that the worker would send for the job, to a relay without 8BITMIME.
+fn compose(job: &Job<'_>, from: &str, templates: TemplateStore) -> Result<Vec<u8>, String> {
+    let rules = config::Email::default();
+    // It calls its sender by the key of the configuration.
+    let wrong = |text: String| text.replace("smtp.from", "--from");
+    let composer = MailComposer::new(from, MESSAGE_BYTES, rules, Arc::new(templates)).map_err(wrong)?;
+    let record = Record {
+        topic: "preview".into(),
+        partition: 0,
+        offset: 0,
+        timestamp_ms: None,
+        key: None,
+        value: Some(serde_json::to_vec(job).expect("a job is JSON").into()),
+        headers: Vec::new(),
+    };
+    let email = composer.compose(&record, BodyType::SevenBit).map_err(|failure| failure.reason)?;
+    Ok(email.data)
 }
 
 fn print_all(subject: Option<&str>, text: Option<&str>, html: Option<&str>) -> io::Result<()> {
@@ -155,7 +209,7 @@ fn without_last_line_end(body: &str) -> &str {
 
 impl FolderArguments {
     /// The templates; an exit code, all told, when anything is wrong with them or their configuration.
-    fn read(self) -> Result<Templates, u8> {
+    fn read(self) -> Result<TemplateStore, u8> {
         let mut configuration = self.configuration;
         if let Some(dir) = self.dir {
             let Some(dir) = dir.to_str() else { return Err(failed("--dir: must be UTF-8")) };
@@ -163,10 +217,9 @@ impl FolderArguments {
         }
         let told = |problems: Problems| wrong_configuration(&problems);
         let templates = config::load_templates(&configuration.sources()).map_err(told)?;
-        let Some(dir) = templates.dir else { return Ok(Templates::default()) };
         // Wrong only if they have changed since.
-        let templates = Templates::read(&dir).map_err(|mistakes: Mistakes| failed(mistakes))?;
-        for text in templates.warnings() {
+        let templates = TemplateStore::load(templates.dir.as_deref()).map_err(failed)?;
+        for text in templates.current().warnings() {
             output::tell(format_args!("warning: templates.dir: {text}"));
         }
         Ok(templates)

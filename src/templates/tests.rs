@@ -5,6 +5,10 @@ mod folders;
 mod mistakes;
 mod reasons;
 
+use mailroom_actors::domain::failure::{Cause, Stage};
+use serde_json::value::RawValue;
+
+use super::folder::Folder;
 use super::*;
 
 const ALL: Wanted = Wanted { subject: true, text: true, html: true };

@@ -85,6 +85,22 @@ fn a_preview_prints_what_would_be_sent() {
 }
 
 #[test]
+fn a_preview_can_be_the_whole_e_mail() {
+    let dir = folder(&ORDER).display().to_string();
+    let variables =
+        ["--variables", "-", "--eml", "--from", "Shop <shop@example.com>", "--to", "ada@example.com"];
+    let arguments = [&["template", "preview", "order", "--dir", &dir], &variables[..]].concat();
+    let output = run(&Settings::default(), &arguments, r#"{"name": "Grüße", "order": {"id": 7}}"#.as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stdout.is_ascii() && output.stdout.ends_with(b"\r\n"), "{output:?}");
+    let message = MessageParser::default().parse(&output.stdout).expect("an e-mail");
+    assert_eq!(message.subject(), Some("Order 7"));
+    assert_eq!(message.from().and_then(|from| from.first()?.address()), Some("shop@example.com"));
+    assert_eq!(message.to().and_then(|to| to.first()?.address()), Some("ada@example.com"));
+    assert_eq!((text(&message).trim_end(), html(&message).trim_end()), ("Hello Grüße", "<p>Hello Grüße</p>"));
+}
+
+#[test]
 fn a_preview_that_fails_says_why_on_stderr_and_ends_with_1() {
     let folder = folder(&ORDER);
     let dir = folder.display().to_string();
