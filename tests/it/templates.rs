@@ -1,12 +1,14 @@
 //! Templates as their author has them: a folder, `mailroom check`, previews, e-mails, and reloads by SIGHUP.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use mail_parser::{Message, MessageParser};
 use serde_json::{Value, json};
 
+use crate::harness::process::Process;
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, process, until};
 
 #[test]
@@ -259,6 +261,26 @@ fn a_hangup_without_a_folder_says_that_there_is_nothing_to_reload() {
     worker.signal("HUP");
     assert_eq!(logged(&worker, "there is no templates.dir, so nothing to reload")["level"], "INFO");
     worker.stop();
+}
+
+#[test]
+fn a_hangup_before_the_start_is_over_does_not_end_the_process() {
+    let (queue, relay) = (Queue::new(Kafka::shared(), 1), RecordingSmtp::start());
+    // It reads its configuration for as long as this pipe is open.
+    let pipe = process::scratch("pipe").join("config.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("coreutils has it").success());
+    let settings = Settings::new(&queue, relay.port());
+    let command = settings.command(&["run", "--config", &pipe.display().to_string()]);
+    let mut worker = Process::start("mailroom", command);
+    let writer = OpenOptions::new().write(true).open(&pipe).expect("it is opened for reading");
+    worker.signal("HUP");
+    drop(writer);
+    until("the reload after the start", || {
+        assert!(worker.has_ended().is_none(), "{:?}", worker.stderr());
+        worker.stderr().iter().any(|line| line.contains("nothing to reload")).then_some(())
+    });
+    worker.signal("TERM");
+    assert_eq!(worker.wait().code(), Some(0), "{:?}", worker.stderr());
 }
 
 #[test]
