@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::folder::{self, Folder, Part};
 use super::mistake::{Mistake, Mistakes};
-use super::{Rendered, Wanted, engine, otp, references, variables};
+use super::{Rendered, Wanted, engine, otp, references, tokens, variables};
 
 /// A reason lists so many names of templates.
 const NAMES_IN_A_REASON: usize = 20;
@@ -66,6 +66,11 @@ impl Templates {
             let (name, part) = folder::part_of(&file).expect("the folder takes no other files");
             let of_name = templates.by_name.entry(name.to_owned()).or_default();
             *of_name.part(part) = Some(file.clone());
+            if let Some((line, what)) = tokens::excess(&source) {
+                broken.insert(file.clone());
+                mistakes.push(Mistake::in_file(&file, Some(line), what));
+                continue;
+            }
             if let Err(error) = templates.environment.add_template_owned(file.clone(), source) {
                 // Before there are variables there is no value that its text could show.
                 broken.insert(file.clone());

@@ -24,7 +24,30 @@ pub(super) enum TokenKind<'a> {
     Sign(u8),
 }
 
-/// The tags of `source`, which the engine has compiled: of what is no Jinja anything may be made.
+/// The engine reads a tag, and a row of elifs, by recursion without a limit of its own: with more than these its
+/// stack could overflow, which ends the process.
+const MAX_TOKENS_OF_A_TAG: usize = 1000;
+const MAX_ELIFS: usize = 200;
+
+/// The line of what must not be given to the engine, and what it is; none where all may be.
+pub(super) fn excess(source: &str) -> Option<(usize, String)> {
+    let mut elifs = 0;
+    for Tag { is_block, tokens } in tags(source) {
+        let line = tokens.first().map_or(1, |token| token.line);
+        if tokens.len() > MAX_TOKENS_OF_A_TAG {
+            return Some((line, format!("a tag of more than {MAX_TOKENS_OF_A_TAG} words and signs")));
+        }
+        elifs += usize::from(
+            is_block && tokens.first().is_some_and(|token| token.kind == TokenKind::Word("elif")),
+        );
+        if elifs > MAX_ELIFS {
+            return Some((line, format!("more than {MAX_ELIFS} elifs in one file")));
+        }
+    }
+    None
+}
+
+/// The tags of `source`; of what is no Jinja anything may be made.
 pub(super) fn tags(source: &str) -> Vec<Tag<'_>> {
     let mut tags = Vec::new();
     let mut cursor = Cursor { source, at: 0, line: 1 };

@@ -6,8 +6,60 @@ use super::*;
 const STACK_BYTES: usize = 1 << 20;
 
 fn on_a_small_stack(files: &'static [(&'static str, &'static str)], variables: &'static str) -> String {
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-    thread.spawn(move || render(files, variables)).unwrap().join().unwrap().unwrap_err()
+    on_a_stack(move || render(files, variables)).unwrap_err()
+}
+
+fn on_a_stack<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(act).unwrap().join().unwrap()
+}
+
+/// Sources that the engine reads by recursion, as deep as `n` says.
+fn deep(n: usize) -> [String; 16] {
+    [
+        format!("{{{{ {}1{} }}}}", "(".repeat(n), ")".repeat(n)),
+        format!("{{{{ a{} }}}}", ".b".repeat(n)),
+        format!("{{{{ a{} }}}}", "[1]".repeat(n)),
+        format!("{{{{ 1{} }}}}", "+1".repeat(n)),
+        format!("{{{{ 1{} }}}}", "~1".repeat(n)),
+        format!("{{{{ 1{} }}}}", "**1".repeat(n)),
+        format!("{{{{ 1{} }}}}", " and 1".repeat(n)),
+        format!("{{{{ 'x'{} }}}}", "|e".repeat(n)),
+        format!("{{{{ {}1 }}}}", "not ".repeat(n)),
+        format!("{{{{ {}1 }}}}", "-".repeat(n)),
+        format!("{{{{ a{} }}}}", "()".repeat(n)),
+        format!("{{{{ {}1 }}}}", "1 if 1 else ".repeat(n)),
+        format!("{{{{ {}{} }}}}", "[".repeat(n), "]".repeat(n)),
+        format!("{{{{ {}1{} }}}}", "{1:".repeat(n), "}".repeat(n)),
+        format!("{{% if 1 %}}{}{{% endif %}}", "{% elif 1 %}".repeat(n)),
+        format!("{}{}", "{% if 1 %}".repeat(n), "{% endif %}".repeat(n)),
+    ]
+}
+
+#[test]
+fn a_source_of_any_depth_is_rendered_or_a_mistake_and_never_ends_the_process() {
+    // Below the limits of ours, at them, and far beyond.
+    for n in [50, 200, 249, 332, 499, 996, 997, 60_000] {
+        on_a_stack(move || {
+            for source in deep(n) {
+                match compile(&[("t.txt", &source)]) {
+                    Ok(templates) => drop(templates.render("t", None, ALL, LIMIT)),
+                    Err(mistakes) => assert!(!mistakes.0.is_empty()),
+                }
+            }
+        });
+    }
+    let mistakes = |source: &str| compile(&[("t.txt", source)]).unwrap_err().to_string();
+    let [_, _, _, sum, ..] = deep(600);
+    assert_eq!(mistakes(&format!("\n{sum}")), "t.txt:2: a tag of more than 1000 words and signs");
+    let [.., elifs, _] = deep(201);
+    assert_eq!(mistakes(&elifs), "t.txt:1: more than 200 elifs in one file");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_source_compiles_or_is_a_mistake(source in "([{][{%#]|[%#}][}]|raw|endraw|include|is|not|[|'\"\\\\(). \n-]|[a-zé]){0,40}") {
+        let _ = compile(&[("t.txt", &source)]);
+    }
 }
 
 #[test]
