@@ -28,10 +28,12 @@ pub(super) enum TokenKind<'a> {
 /// stack could overflow, which ends the process.
 const MAX_TOKENS_OF_A_TAG: usize = 1000;
 const MAX_ELIFS: usize = 200;
+/// Each may nest a value one level deeper (`{% set x = [x] %}`), and values are freed by recursion, too.
+const MAX_BRACKETS: usize = 5000;
 
 /// The line of what must not be given to the engine, and what it is; none where all may be.
 pub(super) fn excess(source: &str) -> Option<(usize, String)> {
-    let mut elifs = 0;
+    let (mut elifs, mut brackets) = (0, 0);
     for Tag { is_block, tokens } in tags(source) {
         let line = tokens.first().map_or(1, |token| token.line);
         if tokens.len() > MAX_TOKENS_OF_A_TAG {
@@ -42,6 +44,14 @@ pub(super) fn excess(source: &str) -> Option<(usize, String)> {
         );
         if elifs > MAX_ELIFS {
             return Some((line, format!("more than {MAX_ELIFS} elifs in one file")));
+        }
+        let opens = |token: &&Token<'_>| matches!(token.kind, TokenKind::Sign(b'[' | b'{'));
+        brackets += tokens.iter().filter(opens).count();
+        if brackets > MAX_BRACKETS {
+            return Some((
+                line,
+                format!("more than {MAX_BRACKETS} opening brackets in the tags of one file"),
+            ));
         }
     }
     None

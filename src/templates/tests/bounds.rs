@@ -14,8 +14,9 @@ fn on_a_stack<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T 
 }
 
 /// Sources that the engine reads by recursion, as deep as `n` says.
-fn deep(n: usize) -> [String; 16] {
+fn deep(n: usize) -> [String; 17] {
     [
+        format!("{{% set x = [] %}}{}", "{% set x=[x] %}".repeat(n)),
         format!("{{{{ {}1{} }}}}", "(".repeat(n), ")".repeat(n)),
         format!("{{{{ a{} }}}}", ".b".repeat(n)),
         format!("{{{{ a{} }}}}", "[1]".repeat(n)),
@@ -38,7 +39,7 @@ fn deep(n: usize) -> [String; 16] {
 #[test]
 fn a_source_of_any_depth_is_rendered_or_a_mistake_and_never_ends_the_process() {
     // Below the limits of ours, at them, and far beyond.
-    for n in [50, 200, 249, 332, 499, 996, 997, 60_000] {
+    for n in [50, 200, 249, 332, 499, 996, 997, 4999, 60_000] {
         on_a_stack(move || {
             for source in deep(n) {
                 match compile(&[("t.txt", &source)]) {
@@ -49,10 +50,12 @@ fn a_source_of_any_depth_is_rendered_or_a_mistake_and_never_ends_the_process() {
         });
     }
     let mistakes = |source: &str| compile(&[("t.txt", source)]).unwrap_err().to_string();
-    let [_, _, _, sum, ..] = deep(600);
+    let [_, _, _, _, sum, ..] = deep(600);
     assert_eq!(mistakes(&format!("\n{sum}")), "t.txt:2: a tag of more than 1000 words and signs");
     let [.., elifs, _] = deep(201);
     assert_eq!(mistakes(&elifs), "t.txt:1: more than 200 elifs in one file");
+    let [sets, ..] = deep(5000);
+    assert_eq!(mistakes(&sets), "t.txt:1: more than 5000 opening brackets in the tags of one file");
 }
 
 proptest::proptest! {
