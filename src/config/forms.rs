@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::job::Mailbox;
+use crate::job::{Address, Mailbox};
 
 /// No control character, 1 to 255 bytes.
 pub(super) fn is_name(text: &str) -> bool {
@@ -40,7 +40,15 @@ pub(super) fn is_host(text: &str) -> bool {
 
 /// One address, with or without a name before it.
 pub(super) fn is_mailbox(text: &str) -> bool {
-    Mailbox::parse(text).is_ok_and(|mailbox| !mailbox.address.needs_smtputf8())
+    Mailbox::parse(text).is_ok()
+}
+
+/// A domain as A-labels in small letters; none when it is no domain.
+pub(super) fn domain(text: &str) -> Option<String> {
+    let address = Address::parse(&format!("a@{text}")).ok()?;
+    // What stands before the last @ would be taken for a part of the address's own.
+    let is_whole = address.local() == "a" && !text.starts_with('[');
+    is_whole.then(|| address.domain().to_ascii_lowercase())
 }
 
 /// A domain or an address literal (RFC 5321, section 4.1.1.1). Nothing else may get into the EHLO line.

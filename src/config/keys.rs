@@ -36,6 +36,9 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// As durations are written: a year has 365.25 days.
+const TEN_YEARS: Duration = Duration::from_secs(315_576_000);
+
 const fn key(name: &'static str, default: Default, kind: Kind) -> Key {
     Key { name, default, kind }
 }
@@ -83,10 +86,7 @@ pub const KEYS: &[Key] = &[
     key(
         "smtp.from",
         Required { example: "Example <noreply@example.com>" },
-        text(
-            "one e-mail address, bare or as \"Name <address>\", that is ASCII before its @",
-            forms::is_mailbox,
-        ),
+        text("one e-mail address, bare or as \"Name <address>\"", forms::is_mailbox),
     ),
     key("smtp.username", Unset { example: "worker" }, NAME),
     key(
@@ -111,6 +111,17 @@ pub const KEYS: &[Key] = &[
     key("smtp.timeouts.command", Is("30s"), TIMEOUT),
     key("smtp.timeouts.data", Is("60s"), TIMEOUT),
     key("smtp.timeouts.final_dot", Is("600s"), TIMEOUT),
+    key(
+        "email.allowed_from_domains",
+        Is(""),
+        Kind::List { allowed: "domains such as \"example.com\", without an @", read: forms::domain },
+    ),
+    key("email.max_age", Unset { example: "24h" }, duration(Duration::from_secs(1), TEN_YEARS)),
+    key(
+        "templates.dir",
+        Unset { example: "/etc/mailroom/templates" },
+        text("the path of a folder", |_| true),
+    ),
     key("mailers.size", Is("8"), Kind::Whole { min: 1, max: 65_536 }),
     key("mailers.max", Is("4096"), Kind::Whole { min: 1, max: 65_536 }),
     key("retry.max_attempts", Is("3"), Kind::Whole { min: 1, max: 1000 }),
@@ -141,9 +152,6 @@ pub const KEYS: &[Key] = &[
 /// Keys of the contract whose issue is still to come: refused, so that nobody relies on them.
 pub const LATER_KEYS: &[&str] = &[
     "kafka.decisions_topic",
-    "email.allowed_from_domains",
-    "email.max_age",
-    "templates.dir",
     "dlq.index_letters",
     "dlq.rate",
     "dlq.max_replays",

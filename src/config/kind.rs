@@ -22,7 +22,9 @@ pub enum WrittenAs {
     Whole,
     Real,
     Flag,
-    /// TOML: an array, a table or a time; no key takes one.
+    /// TOML: an array of strings, none of which holds a comma; the text has commas between them.
+    List,
+    /// TOML: another array, a table or a time; no key takes one.
     Other,
 }
 
@@ -45,6 +47,7 @@ pub enum Value {
     Real(f64),
     Duration(Duration),
     Bind(SocketAddr),
+    List(Vec<String>),
 }
 
 /// What a key takes. Bounds are inclusive.
@@ -85,6 +88,11 @@ pub enum Kind {
         max: u64,
     },
     Bind,
+    /// Any number of texts, each as `read` makes it; what it makes none of is not allowed.
+    List {
+        allowed: &'static str,
+        read: fn(&str) -> Option<String>,
+    },
 }
 
 impl Kind {
@@ -125,6 +133,12 @@ impl Kind {
                 (min..=max).contains(&size).then_some(Value::Whole(size))
             }
             Kind::Bind if raw.is(WrittenAs::Quoted) => text.parse().ok().map(Value::Bind),
+            Kind::List { .. } if raw.is(WrittenAs::List) && text.trim().is_empty() => {
+                Some(Value::List(Vec::new()))
+            }
+            Kind::List { read, .. } if raw.is(WrittenAs::List) => {
+                text.split(',').map(|item| read(item.trim())).collect::<Option<_>>().map(Value::List)
+            }
             _ => None,
         }
     }
@@ -152,6 +166,11 @@ impl Kind {
                 format!("must be a size such as \"10MiB\", from {min} B to {max}")
             }
             Kind::Bind => "must be an IP address and a port, such as \"127.0.0.1:8080\"".into(),
+            Kind::List { allowed, .. } => {
+                format!(
+                    "must be {allowed}: an array of strings in the file, elsewhere with commas between them"
+                )
+            }
         }
     }
 
@@ -159,6 +178,10 @@ impl Kind {
     pub fn literal(self, text: &str) -> String {
         match self {
             Kind::Flag | Kind::Whole { .. } | Kind::Real { .. } => text.to_owned(),
+            Kind::List { .. } => {
+                let items = text.split(',').filter(|item| !item.is_empty());
+                format!("[{}]", items.map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", "))
+            }
             _ => format!("\"{text}\""),
         }
     }

@@ -1,21 +1,32 @@
 //! Templates: subject, text and HTML in Jinja syntax, read from a folder, with `otp` built in.
 
-use std::path::Path;
+mod engine;
+mod folder;
+mod mistake;
+mod otp;
+mod reason;
+mod references;
+mod set;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod tokens;
+mod variables;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use parking_lot::RwLock;
-use serde_json::value::RawValue;
+
+pub use mistake::{Mistake, Mistakes};
+pub use set::Templates;
 
 /// The templates that hold now; a reload puts a whole new set in their place, or leaves them.
 #[derive(Debug)]
 pub struct TemplateStore {
+    dir: Option<PathBuf>,
     current: RwLock<Arc<Templates>>,
 }
-
-/// One set of templates, all compiled.
-#[derive(Debug, Default)]
-pub struct Templates {}
 
 /// Which parts of a template are asked for: what the job gives itself need not be rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,53 +48,34 @@ pub struct Rendered {
 impl TemplateStore {
     /// The built-in templates alone.
     pub fn built_in() -> TemplateStore {
-        TemplateStore { current: RwLock::new(Arc::default()) }
+        TemplateStore { dir: None, current: RwLock::new(Arc::default()) }
     }
 
     /// Those of the folder, and the built-in ones that it does not replace.
     ///
     /// # Errors
-    /// All that is wrong in the folder, a line for each, with file and line.
-    pub fn load(_dir: Option<&Path>) -> Result<TemplateStore, String> {
-        Ok(TemplateStore::built_in())
+    /// All that is wrong in the folder, with file and line.
+    pub fn load(dir: Option<&Path>) -> Result<TemplateStore, Mistakes> {
+        let templates = dir.map(Templates::read).transpose()?.unwrap_or_default();
+        Ok(TemplateStore { dir: dir.map(Path::to_owned), current: RwLock::new(Arc::new(templates)) })
+    }
+
+    /// Reads the folder anew; the new set holds from the next job on. None where there is no folder. Waits for the
+    /// disk: not for an actor's thread. Whoever reads meanwhile waits for nothing.
+    ///
+    /// # Errors
+    /// All that is wrong in the folder; the old set stays.
+    pub fn reload(&self) -> Result<Option<Arc<Templates>>, Mistakes> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        let templates = Arc::new(Templates::read(dir)?);
+        let old = std::mem::replace(&mut *self.current.write(), Arc::clone(&templates));
+        // Freed here, not under the lock.
+        drop(old);
+        Ok(Some(templates))
     }
 
     /// The set of this moment.
     pub fn current(&self) -> Arc<Templates> {
         Arc::clone(&self.current.read())
-    }
-}
-
-impl Templates {
-    /// Renders the wanted parts of the template `name` with these variables (a JSON object; none: an empty one),
-    /// each at most `limit` bytes.
-    ///
-    /// # Errors
-    /// Stage and cause `render`: unknown template, missing variable, template error, too large. The reason names file
-    /// and line, and never a variable's value.
-    pub fn render(
-        &self,
-        name: &str,
-        variables: Option<&RawValue>,
-        wanted: Wanted,
-        limit: usize,
-    ) -> Result<Rendered, Failure> {
-        let _ = (name, variables, wanted, limit);
-        Err(Failure::before_attempt(Stage::Render, Cause::Render, "no template yet"))
-    }
-
-    /// As [`Templates::render`] of the template `otp`, with `otp` set to `code` over the variables.
-    ///
-    /// # Errors
-    /// As [`Templates::render`].
-    pub fn render_otp(
-        &self,
-        code: &str,
-        variables: Option<&RawValue>,
-        wanted: Wanted,
-        limit: usize,
-    ) -> Result<Rendered, Failure> {
-        let _ = (code, variables, wanted, limit);
-        Err(Failure::before_attempt(Stage::Render, Cause::Render, "no template yet"))
     }
 }
