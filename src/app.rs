@@ -57,6 +57,7 @@ pub struct Service {
     http_config: crate::config::Http,
     doors: Arc<ActorDoors>,
     supervisor: Addr<Supervisor>,
+    templates: Arc<TemplateStore>,
     ended: oneshot::Receiver<Ended>,
     /// Told when Kafka says that a right is missing; closed without a word otherwise.
     refused: oneshot::Receiver<StartProblem>,
@@ -67,10 +68,13 @@ pub struct Service {
 ///
 /// # Errors
 /// What only a human can mend: a port in use, an unreadable CA file, a topic that is missing and may not be
-/// made, credentials that every reachable broker refuses, missing rights.
+/// made, credentials that every reachable broker refuses, missing rights, a mistake in the templates.
 pub async fn start(config: Config) -> Result<Service, StartError> {
     let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
-    let templates = Arc::new(TemplateStore::load(config.templates.dir.as_deref()).map_err(StartError)?);
+    let templates = Arc::new(
+        TemplateStore::load(config.templates.dir.as_deref())
+            .map_err(|mistakes| StartError(format!("templates.dir: {mistakes}")))?,
+    );
     let composer = MailComposer::new(
         &config.smtp.from,
         config.limits.message_bytes,
@@ -136,7 +140,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         }
     }
     let http_config = crate::config::Http { bind: http.address(), ..http_config };
-    Ok(Service { http, http_config, doors, supervisor, ended, refused })
+    Ok(Service { http, http_config, doors, supervisor, templates, ended, refused })
 }
 
 /// What is needed to join the group once brokers answer and the topics are there.
@@ -226,6 +230,11 @@ impl Service {
     /// When the metrics actor is gone, or can't encode.
     pub async fn scrape(&self) -> Result<String, String> {
         self.doors.scrape().await.unwrap_or_else(|| Err("the metrics actor does not answer".into()))
+    }
+
+    /// The templates that jobs are rendered by; a reload holds from the next attempt on.
+    pub fn templates(&self) -> Arc<TemplateStore> {
+        Arc::clone(&self.templates)
     }
 
     /// Begins the stop: no new attempt, what is past the dot is awaited, commit, leave.

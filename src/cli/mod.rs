@@ -1,12 +1,15 @@
-//! The command line: `mailroom run`, `demo`, `send` and `check`. Contract, section 7.
+//! The command line: `mailroom run`, `demo`, `send`, `check` and `template`. Contract, section 7.
 
 mod check;
 mod demo;
 mod output;
+mod reload;
 mod run;
 mod schema;
 mod send;
 mod signals;
+mod template;
+mod variables;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,10 +42,16 @@ enum Command {
     Demo(demo::Arguments),
     /// Puts one job on the queue, or many
     Send(Box<send::Arguments>),
-    /// Looks for mistakes in the configuration, without asking Kafka or the relay
+    /// Looks for mistakes in the configuration and the templates, without asking Kafka or the relay
     Check(check::Arguments),
     /// Prints the JSON Schema of a job or of a dead letter
     Schema(schema::Arguments),
+    /// Shows the templates, and what they make of variables
+    #[command(subcommand_required = true, arg_required_else_help = true, after_help = template::EXAMPLE)]
+    Template {
+        #[command(subcommand)]
+        command: template::Command,
+    },
 }
 
 /// Where the configuration comes from.
@@ -77,6 +86,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             Command::Send(arguments) => send::run(*arguments),
             Command::Check(arguments) => check::run(arguments),
             Command::Schema(arguments) => schema::run(&arguments),
+            Command::Template { command } => template::run(command),
         },
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr; where nobody reads them that is all right.

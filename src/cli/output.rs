@@ -30,10 +30,18 @@ impl<W: Write> Lines<W> {
     /// # Errors
     /// Any other failure, such as a full disk.
     pub fn write(&mut self, line: impl Display) -> io::Result<()> {
+        self.write_bytes(format!("{line}\n").as_bytes())
+    }
+
+    /// As [`Lines::write`], without a line end of ours.
+    ///
+    /// # Errors
+    /// As [`Lines::write`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.reader_is_gone {
             return Ok(());
         }
-        match writeln!(self.out, "{line}").and_then(|()| self.out.flush()) {
+        match self.out.write_all(bytes).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.reader_is_gone = true;
                 Ok(())

@@ -1,10 +1,12 @@
 //! `mailroom run`: the service, until it is told to stop.
 
+use std::io;
+
 use clap::Args;
-use tokio::sync::oneshot;
 
 use super::output;
-use super::{ConfigurationArguments, DONE, FAILED, WRONG_CONFIGURATION, signals, wrong_configuration};
+use super::signals::{self, Signals};
+use super::{ConfigurationArguments, DONE, FAILED, WRONG_CONFIGURATION, reload, wrong_configuration};
 use crate::app::{self, StartError};
 use crate::config::{self, Config};
 use crate::descriptors;
@@ -18,22 +20,28 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> u8 {
+    // First of all: a SIGHUP must not end the process, however early it comes.
+    let signals = match signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return not_set_up(&error),
+    };
     let config = match config::load(&arguments.configuration.sources()) {
         Ok(config) => config,
         Err(problems) => return wrong_configuration(&problems),
     };
-    let ready = Telemetry::start(&config.log).and_then(|log| Ok((log, signals::first_signal()?)));
-    let (_telemetry, first_signal) = match ready {
-        Ok(ready) => ready,
-        Err(error) => {
-            output::tell(format_args!("the process can't be set up: {error}"));
-            return FAILED;
-        }
+    let _telemetry = match Telemetry::start(&config.log) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return not_set_up(&error),
     };
-    actix_rt::System::new().block_on(serve(config, first_signal))
+    actix_rt::System::new().block_on(serve(config, signals))
 }
 
-async fn serve(config: Config, mut first_signal: oneshot::Receiver<&'static str>) -> u8 {
+fn not_set_up(error: &io::Error) -> u8 {
+    output::tell(format_args!("the process can't be set up: {error}"));
+    FAILED
+}
+
+async fn serve(config: Config, Signals { stop: mut first_signal, hangups }: Signals) -> u8 {
     let mut warnings = config.warnings();
     if let Err(text) = descriptors::provide_for(config.mailers.max) {
         warnings.push(("mailers.max", text));
@@ -55,6 +63,12 @@ async fn serve(config: Config, mut first_signal: oneshot::Receiver<&'static str>
     // Behind the line that tells the address, which is the first.
     for (key, text) in warnings {
         tracing::warn!(key, text, "configuration");
+    }
+    for text in service.templates().current().warnings() {
+        tracing::warn!(key = "templates.dir", text, "configuration");
+    }
+    if let Err(error) = reload::on(hangups, service.templates()) {
+        tracing::error!(%error, "templates can't be reloaded by SIGHUP");
     }
     let stop = service.stopper();
     actix_rt::spawn(async move {

@@ -4,22 +4,49 @@ mod delivery;
 mod jobs;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::{ConfigurationArguments, wrong_configuration};
+use super::variables::{self, VariableArguments};
+use super::{ConfigurationArguments, FAILED, output, wrong_configuration};
 use crate::config;
+use crate::config::kind::{Kind, Raw, Value};
+
+/// The most that `--expires-in` takes: a year, as durations are written.
+const MAX_EXPIRY: Duration = Duration::from_secs(31_557_600);
 
 /// What the jobs are made of: with a file nothing else.
-const JOB_OPTIONS: [&str; 11] =
-    ["to", "cc", "bcc", "from", "subject", "text", "html", "otp", "id", "key", "count"];
+const JOB_OPTIONS: [&str; 20] = [
+    "to",
+    "cc",
+    "bcc",
+    "from",
+    "reply_to",
+    "subject",
+    "text",
+    "html",
+    "otp",
+    "template",
+    "variables",
+    "single",
+    "attachments",
+    "headers",
+    "tags",
+    "expires_in",
+    "expires_at",
+    "id",
+    "key",
+    "count",
+];
 
 #[derive(Args, Debug)]
 #[command(
     arg_required_else_help = true,
-    group = ArgGroup::new("content").args(["otp", "text", "html", "file"]).required(true).multiple(true),
+    group = ArgGroup::new("content").args(["otp", "template", "text", "html", "file"]).required(true).multiple(true),
     after_help = "Each job's topic-partition-offset is printed once the brokers have it.\n\n\
-                  Example:\n  mailroom send --to ada@example.com --subject Hello --text 'How are you?'"
+                  Example:\n  mailroom send --to ada@example.com --subject Hello --text 'How are you?'\n  \
+                  mailroom send --to ada@example.com --template order --var id=7 --expires-in 1h"
 )]
 pub(super) struct Arguments {
     /// Who gets the e-mail; may be given several times
@@ -36,6 +63,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
 
+    /// Where answers go
+    #[arg(long, value_name = "ADDRESS")]
+    reply_to: Option<String>,
+
     #[arg(long)]
     subject: Option<String>,
 
@@ -49,6 +80,33 @@ pub(super) struct Arguments {
     /// A one-time password, mailed in words that are built in
     #[arg(long, value_name = "CODE")]
     otp: Option<String>,
+
+    /// A template of the worker's templates.dir: it gives subject, text and HTML
+    #[arg(long, value_name = "NAME", conflicts_with = "otp")]
+    template: Option<String>,
+
+    #[command(flatten)]
+    variables: VariableArguments,
+
+    /// A file to attach; may be given several times
+    #[arg(long = "attach", value_name = "FILE")]
+    attachments: Vec<PathBuf>,
+
+    /// A header line such as 'X-Campaign: spring'; may be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+
+    /// Carried to the log and the dead letter; may be given several times
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = variables::pair)]
+    tags: Vec<(String, String)>,
+
+    /// The e-mail is not sent when it is older than this, such as 15m
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "expires_at")]
+    expires_in: Option<Duration>,
+
+    /// The e-mail is not sent past this time, such as 2026-11-24T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
 
     /// The idempotency key: two jobs with the same one make e-mails with the same Message-ID
     #[arg(long, conflicts_with = "count")]
@@ -79,8 +137,29 @@ fn jobs_a_second(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "must be a number of jobs a second, from 0.001 on".into())
 }
 
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.trim().to_owned())),
+        _ => Err("must be NAME: VALUE".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let kind = Kind::Duration { min: Duration::from_millis(1), max: MAX_EXPIRY };
+    match kind.read(&Raw::untyped(text)) {
+        Some(Value::Duration(duration)) => Ok(duration),
+        _ => Err(kind.allowed()),
+    }
+}
+
 pub(super) fn run(arguments: Arguments) -> u8 {
-    let source = jobs::Source::new(&arguments);
+    let source = match jobs::Source::new(&arguments) {
+        Ok(source) => source,
+        Err(problem) => {
+            output::tell(problem);
+            return FAILED;
+        }
+    };
     let kafka = match config::load_kafka(&arguments.configuration.sources()) {
         Ok(kafka) => kafka,
         Err(problems) => return wrong_configuration(&problems),

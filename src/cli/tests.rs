@@ -24,7 +24,9 @@ fn every_command_has_an_example_that_it_takes() {
         let example =
             help.split("Example:\n  mailroom ").nth(1).expect("each has one").replace(['\'', '?'], "");
         let example = example.replace("How are you", "text");
-        assert!(parse(&example).is_ok(), "{example}: {:?}", parse(&example).err());
+        for example in example.split("mailroom ") {
+            assert!(parse(example).is_ok(), "{example}: {:?}", parse(example).err());
+        }
     }
 }
 
@@ -44,6 +46,17 @@ fn wrong_usage_is_2_and_help_and_version_are_0() {
         ("send --to a@example.com --otp 1 --id a --count 2", 2),
         ("send --file jobs.ndjson --to a@example.com", 2),
         ("send --file jobs.ndjson --count 2", 2),
+        ("send --to a@example.com --template a --otp 1", 2),
+        ("send --to a@example.com --text a --expires-in soon", 2),
+        ("send --to a@example.com --text a --expires-in 99999999999999999999s", 2),
+        ("send --to a@example.com --text a --header X-A", 2),
+        ("send --to a@example.com --text a --tag a", 2),
+        ("send --file jobs.ndjson --template a", 2),
+        ("send --file jobs.ndjson --var a=b", 2),
+        ("template", 2),
+        ("template preview", 2),
+        ("template preview otp --text --html", 2),
+        ("template preview otp --var otp", 2),
         ("--version", 0),
         ("--help", 0),
         ("send --help", 0),
@@ -74,4 +87,21 @@ fn check_ends_with_78_when_anything_is_wrong_and_with_0_when_nothing_is() {
 fn send_with_a_wrong_configuration_of_kafka_ends_with_78() {
     let send = "send --to a@example.com --otp 1 --set kafka.topic=/";
     assert_eq!(exit_code(send), WRONG_CONFIGURATION);
+}
+
+#[test]
+fn template_needs_no_relay_and_tells_what_went_wrong_by_its_exit_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("order.txt"), "Order {{ id }}").expect("written");
+    let dir = format!("--dir {}", folder.path().display());
+    assert_eq!(exit_code("template preview otp --var otp=493021"), DONE);
+    assert_eq!(exit_code("template preview otp"), FAILED, "a variable is missing");
+    assert_eq!(exit_code(&format!("template preview order {dir} --var id=7 --text")), DONE);
+    assert_eq!(exit_code(&format!("template preview order {dir} --var id=7 --html")), FAILED, "it has none");
+    assert_eq!(exit_code(&format!("template preview nope {dir}")), FAILED);
+    assert_eq!(exit_code(&format!("template preview order {dir} --variables /nowhere")), FAILED);
+    assert_eq!(exit_code(&format!("template ls {dir} --json")), DONE);
+    assert_eq!(exit_code("template ls --dir /nowhere"), WRONG_CONFIGURATION);
+    std::fs::write(folder.path().join("order.html"), "{{ open").expect("written");
+    assert_eq!(exit_code(&format!("template preview order {dir} --var id=7 --text")), WRONG_CONFIGURATION);
 }

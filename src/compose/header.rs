@@ -1,16 +1,11 @@
-//! Header lines (RFC 5322, section 2.2) that are folded, ASCII, and show any text as it was given (RFC 2047).
+//! Header lines (RFC 5322, section 2.2) that are folded and show any text as it was given (RFC 2047). All are ASCII
+//! but for addresses that can't be (RFC 6531).
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use super::line::{Line, MAX_LINE};
+use crate::job::{Header, Mailbox};
 
-use crate::job::{Header, MAX_WORD_BYTES, Mailbox};
-
-/// Lines are folded to this where they can be; with encoded words they must be (RFC 2047, section 2).
-const MAX_LINE: usize = 76;
 /// Words longer than this are encoded, so that no line gets too long whatever a producer sends.
 const MAX_WORD: usize = 60;
-const ENCODED_START: &str = "=?utf-8?B?";
-const ENCODED_END: &str = "?=";
 
 /// A line of a short value that is ours and printable ASCII.
 pub fn plain(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -64,136 +59,24 @@ pub fn mailboxes(out: &mut Vec<u8>, name: &str, list: &[Mailbox]) {
     line.end();
 }
 
-/// A line of the job's own. Free text is encoded only where it must be, so that programs that look for what they know
-/// (a JSON text, say) find it; ids and addresses of pages are never broken.
-pub fn own(out: &mut Vec<u8>, header: &Header<'_>) {
-    let (name, value) = (&*header.name, &*header.value);
+/// A line of the job's own, under `name`. Free text stands as it is where it can, so that programs that read it find
+/// it; of the others, ids, URLs and words stand as they are, and only words that are not ASCII are encoded.
+pub fn given(out: &mut Vec<u8>, name: &str, header: &Header<'_>) {
     let mut line = Line::begin(out, name);
-    let fits_a_line = value.len() <= MAX_WORD_BYTES && value.trim() == value;
-    let can_be_folded = value.split(' ').all(|word| (1..=MAX_WORD_BYTES).contains(&word.len()));
-    if !header.is_free_text() || (is_printable(value) && can_be_folded) {
-        line.push_words(value);
-    } else if is_printable(value) && fits_a_line {
-        // Spaces side by side would not survive a fold between them.
-        line.push(value);
+    if header.is_free() && !(header.value.is_ascii() && header.can_be_folded()) {
+        line.push_encoded(&header.value);
     } else {
-        line.push_encoded(value);
+        line.push_pieces(&header.value);
     }
     line.end();
-}
-
-/// The name and value of a Content header with its parameters, each on a line of its own where it does not fit.
-pub fn content(out: &mut Vec<u8>, name: &str, value: &str, parameters: &[String]) {
-    let mut line = Line::begin(out, name);
-    line.push(value);
-    for parameter in parameters {
-        line.push(";").space_before(parameter.len());
-        line.push(parameter);
-    }
-    line.end();
-}
-
-/// The text as one encoded word (RFC 2047); none where it is too long for one.
-pub fn encoded_word(text: &str) -> Option<String> {
-    let word = format!("{ENCODED_START}{}{ENCODED_END}", STANDARD.encode(text));
-    (word.len() < MAX_LINE).then_some(word)
-}
-
-/// A header that is being written, and how far its last line has come.
-struct Line<'a> {
-    out: &'a mut Vec<u8>,
-    column: usize,
-}
-
-impl<'a> Line<'a> {
-    fn begin(out: &'a mut Vec<u8>, name: &str) -> Line<'a> {
-        let mut line = Line { out, column: 0 };
-        line.push(name).push(": ");
-        line
-    }
-
-    fn push(&mut self, text: &str) -> &mut Self {
-        self.out.extend_from_slice(text.as_bytes());
-        self.column += text.len();
-        self
-    }
-
-    /// A space, folded when `next` more bytes would not fit the line.
-    fn space_before(&mut self, next: usize) {
-        if self.column + 1 + next > MAX_LINE {
-            self.fold();
-        } else {
-            self.push(" ");
-        }
-    }
-
-    fn fold(&mut self) {
-        self.out.extend_from_slice(b"\r\n ");
-        self.column = 1;
-    }
-
-    /// Words of any length with a space between them, folded there; those that are not ASCII are encoded, side by side
-    /// together: between encoded words readers leave spaces out.
-    fn push_words(&mut self, text: &str) {
-        let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
-        let mut is_first = true;
-        while let Some(word) = words.next() {
-            if !is_first {
-                self.space_before(word.len());
-            }
-            is_first = false;
-            if word.is_ascii() {
-                self.push(word);
-                continue;
-            }
-            let mut run = word.to_owned();
-            while let Some(next) = words.next_if(|next| !next.is_ascii()) {
-                run.push(' ');
-                run.push_str(next);
-            }
-            self.push_encoded(&run);
-        }
-    }
-
-    /// The text in encoded words of whole characters, one on a line where it takes several.
-    fn push_encoded(&mut self, text: &str) {
-        let mut rest = text;
-        while !rest.is_empty() {
-            let overhead = ENCODED_START.len() + ENCODED_END.len();
-            // One column less than a line has: an encoded word may be 75 characters long at most.
-            let room = (MAX_LINE - 1).saturating_sub(self.column + overhead) / 4 * 3;
-            let mut end = room.min(rest.len());
-            while !rest.is_char_boundary(end) {
-                end -= 1;
-            }
-            if end == 0 {
-                self.fold();
-                continue;
-            }
-            let (word, behind) = rest.split_at(end);
-            self.push(ENCODED_START).push(&STANDARD.encode(word)).push(ENCODED_END);
-            rest = behind;
-            if !rest.is_empty() {
-                self.fold();
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        self.out.extend_from_slice(b"\r\n");
-    }
 }
 
 /// Whether the text can stand as it is, so that every reader shows exactly it: printable ASCII, words of a
 /// bounded length between single spaces, and nothing that reads as an encoded word.
 fn is_plain_text(text: &str) -> bool {
-    is_printable(text)
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        && !text.contains("=?")
         && (text.is_empty() || text.split(' ').all(|word| (1..=MAX_WORD).contains(&word.len())))
-}
-
-/// Printable ASCII, and nothing that reads as an encoded word.
-fn is_printable(text: &str) -> bool {
-    text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?")
 }
 
 /// The name as atoms or a quoted string; none where it must be encoded.
@@ -205,21 +88,16 @@ fn shown_name(name: &str) -> Option<String> {
     if is_atoms {
         return Some(name.to_owned());
     }
-    Some(quoted(name))
-}
-
-/// Printable ASCII as a quoted string (RFC 5322, section 3.2.4).
-pub fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
+    let mut quoted = String::with_capacity(name.len() + 2);
     quoted.push('"');
-    for c in text.chars() {
+    for c in name.chars() {
         if matches!(c, '"' | '\\') {
             quoted.push('\\');
         }
         quoted.push(c);
     }
     quoted.push('"');
-    quoted
+    Some(quoted)
 }
 
 #[cfg(test)]
@@ -275,6 +153,58 @@ mod tests {
             let list = [Mailbox::from_parts(Some(name), "a@b.c").unwrap()];
             assert_eq!(written(|out| mailboxes(out, "To", &list)), expected);
         }
+    }
+
+    fn line(name: &str, value: &str) -> String {
+        let header = Header { name: name.to_owned().into(), value: value.to_owned().into() };
+        written(|out| given(out, name, &header))
+    }
+
+    #[test]
+    fn a_jobs_own_line_stands_as_it_is_where_it_can() {
+        let json = format!("{{\"category\": [{}\"x\"]}}", "\"a  b\", ".repeat(40));
+        let url = format!("<https://x.example/{}>", "u".repeat(900));
+        let unsubscribe = format!("{url}, <mailto:u@x.example>");
+        for (name, value) in [
+            ("X-SMTPAPI", &*json),
+            ("X-A", "a b  c   d"),
+            ("X-Like", "=?utf-8?B?eA==?="),
+            ("List-Unsubscribe", &unsubscribe),
+            ("References", "<abcdefghij@example.com> ".repeat(50).trim_end()),
+        ] {
+            let written = line(name, value);
+            assert_eq!(written.replace("\r\n ", " "), format!("{name}: {value}\r\n"));
+            let folded: Vec<_> = written.trim_end().split("\r\n").collect();
+            assert!(folded.iter().all(|line| line.len() <= 76 || line.contains(&*url)), "{written}");
+            assert!(folded.iter().all(|line| !line.trim().is_empty() && !line.ends_with(' ')), "{written}");
+        }
+        assert_eq!(line("X-A", ""), "X-A: \r\n");
+    }
+
+    #[test]
+    fn a_jobs_own_line_is_encoded_where_it_must_be_and_no_further() {
+        let cases = [
+            ("X-A", "süß = {}", "X-A: =?utf-8?B?c8O8w58gPSB7fQ==?=\r\n"),
+            ("List-Id", "Große Liste <l.example>", "List-Id: =?utf-8?B?R3Jvw59l?= Liste <l.example>\r\n"),
+            ("List-Id", "A é è <l.example>", "List-Id: A =?utf-8?B?w6kgw6g=?= <l.example>\r\n"),
+        ];
+        for (name, value, expected) in cases {
+            assert_eq!(line(name, value), expected);
+        }
+        for value in ["x".repeat(5000), "ü".repeat(3000)] {
+            let written = line(&format!("X-{}", "n".repeat(74)), &value);
+            assert!(written.split("\r\n").all(|line| line.len() <= 78 && line.is_ascii()), "{written}");
+            assert!(written.contains("=?utf-8?B?"));
+        }
+        let words = line("List-Help", &"wörter ".repeat(100));
+        assert!(words.split("\r\n").all(|line| line.len() <= 76), "{words}");
+    }
+
+    #[test]
+    fn an_address_that_is_not_ascii_stands_as_it_is() {
+        let list = [Mailbox::parse("Žofie <žofie@bücher.example>").unwrap()];
+        let expected = "To: =?utf-8?B?xb1vZmll?= <žofie@xn--bcher-kva.example>\r\n";
+        assert_eq!(written(|out| mailboxes(out, "To", &list)), expected);
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Makes e-mails of jobs: header lines, MIME parts and envelope here, the encodings of texts by lettre.
+//! Makes e-mails of jobs: header lines, MIME parts and envelope here, quoted-printable by lettre.
 //!
-//! lettre's own header lines are not used: it panics on a line end in a name, writes lines without a limit
-//! for long words, and can't say what stands in the envelope only.
+//! lettre's own header lines and parts are not used: it panics on a line end in a name, writes lines without a limit
+//! for long words, copies attachments about, and can't say what stands in the envelope only.
 
 mod body;
 mod fitness;
 mod header;
+mod line;
 mod parameter;
 mod part;
 #[cfg(test)]
@@ -13,18 +14,27 @@ mod part;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use mailroom_actors::domain::job::Record;
 use mailroom_actors::ports::{BodyType, Composer, Email, Expiry};
 
 use crate::config;
-use crate::job::{self, Address, Job, Mailbox};
-use crate::mask;
+use crate::job::{self, Address, Header, Job, Mailbox};
+use crate::mask::mask_text;
 use crate::templates::{Rendered, TemplateStore, Wanted};
 use part::Part;
+
+/// The longest that a job is said to have left: a century. Clocks of the service can count no further than that for
+/// certain, and a record's timestamp may be anything.
+const MOST_LEFT: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// Bytes of an ordinary e-mail's header.
+const HEADER_BYTES: usize = 512;
+const AUTO_SUBMITTED: &str = "Auto-Submitted";
 
 /// The composer of the service: reads the job's form and builds RFC 5322 messages.
 #[derive(Clone, Debug)]
@@ -58,87 +68,97 @@ impl MailComposer {
 
     fn build(&self, job: Job<'_>, body_type: BodyType) -> Result<Email, Failure> {
         let from = job.from.as_ref().unwrap_or(&self.default_from);
-        self.check_sender(from)?;
-        let words = self.words(&job)?;
+        self.check_sender(&from.address)?;
+        let rendered = self.render(&job)?;
+        let subject = job.subject.as_deref().or(rendered.subject.as_deref());
+        let text = job.text.as_deref().or(rendered.text.as_deref());
+        let html = job.html.as_deref().or(rendered.html.as_deref());
         let message_id = job::message_id(&job.idempotency_key, from);
-        let body = Part::of(words.text.as_deref(), words.html.as_deref(), &job.attachments);
-        let mut data = Vec::with_capacity(body.size_hint() + 512);
-        write_header(&job, from, words.subject.as_deref(), &message_id, &mut data);
-        let header_bytes = data.len();
-        body.write_alone(body_type, &mut data);
-        if data.len() > self.message_bytes {
-            return Err(Failure::before_attempt(
-                Stage::Render,
-                Cause::TooLarge,
-                format!(
-                    "the e-mail is {} bytes, over limits.message_bytes ({})",
-                    data.len(),
-                    self.message_bytes
-                ),
-            ));
-        }
-        let email = Email {
-            header_needs_smtputf8: header_needs_smtputf8(&job, from),
-            depends_on_body_type: body.depends_on_body_type(),
-            body_type: if data[header_bytes..].is_ascii() { BodyType::SevenBit } else { body_type },
+
+        let content = Part::of(text, html, &job.attachments, body_type);
+        let content_size = content.size_hint();
+        let mut data = Vec::with_capacity(HEADER_BYTES + content_size);
+        write_header(&mut data, &job, from, subject, &message_id);
+        // All at once: what has been written of a large e-mail is not to be copied as it grows.
+        data.reserve(content_size);
+        content.write(&mut data);
+
+        let (body_type, depends_on_body_type) = content.body_type();
+        let header_needs_smtputf8 = in_the_header(&job, from).any(Address::needs_smtputf8);
+        self.check_finished(&data, body_type, header_needs_smtputf8)?;
+        let sender = from.address.as_str().to_owned();
+        let mailboxes = job.to.into_iter().chain(job.cc).chain(job.bcc);
+        let recipients = mailboxes.map(|mailbox| mailbox.address.into_string()).collect();
+        Ok(Email {
             message_id,
-            sender: from.address.as_str().to_owned(),
-            recipients: job.recipients().map(|address| address.as_str().to_owned()).collect(),
+            sender,
+            recipients,
             data,
-        };
-        match fitness::flaw(&email, header_bytes) {
-            None => Ok(email),
-            Some(flaw) => {
-                Err(Failure::before_attempt(Stage::Render, Cause::Render, format!("the e-mail {flaw}")))
-            }
-        }
-    }
-
-    fn check_sender(&self, from: &Mailbox) -> Result<(), Failure> {
-        let allowed = &self.rules.allowed_from_domains;
-        let domain = from.address.domain();
-        if allowed.is_empty() || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(domain)) {
-            return Ok(());
-        }
-        Err(Failure::before_attempt(
-            Stage::Decode,
-            Cause::InvalidSender,
-            format!("from: the domain {domain} is not in email.allowed_from_domains"),
-        ))
-    }
-
-    /// Subject, text and HTML: the job's own, and of a template what the job does not say itself.
-    fn words<'a>(&self, job: &'a Job<'_>) -> Result<Words<'a>, Failure> {
-        let [subject, text, html] =
-            [&job.subject, &job.text, &job.html].map(|own| own.as_deref().map(Cow::Borrowed));
-        let wanted = Wanted { subject: subject.is_none(), text: text.is_none(), html: html.is_none() };
-        let limit = self.message_bytes;
-        let templates = self.templates.current();
-        let rendered = match (&job.template, &job.otp) {
-            (Some(name), _) => templates.render(name, job.variables, wanted, limit)?,
-            (None, Some(code)) => templates.render_otp(code, job.variables, wanted, limit)?,
-            (None, None) => Rendered::default(),
-        };
-        if let Some(subject) = &rendered.subject {
-            job::check_subject("subject, as the template makes it", subject)?;
-        }
-        Ok(Words {
-            subject: subject.or(rendered.subject.map(Cow::Owned)),
-            text: text.or(rendered.text.map(Cow::Owned)),
-            html: html.or(rendered.html.map(Cow::Owned)),
+            body_type,
+            depends_on_body_type,
+            header_needs_smtputf8,
         })
     }
+
+    fn check_sender(&self, from: &Address) -> Result<(), Failure> {
+        let allowed = &self.rules.allowed_from_domains;
+        if allowed.is_empty() || allowed.iter().any(|domain| domain.eq_ignore_ascii_case(from.domain())) {
+            return Ok(());
+        }
+        let reason = "from: its domain is not one of email.allowed_from_domains";
+        Err(Failure::before_attempt(Stage::Decode, Cause::InvalidSender, reason))
+    }
+
+    /// What the job's template says of what the job does not say itself; nothing where it has none.
+    fn render(&self, job: &Job<'_>) -> Result<Rendered, Failure> {
+        let wanted =
+            Wanted { subject: job.subject.is_none(), text: job.text.is_none(), html: job.html.is_none() };
+        let (name, rendered) = match (&job.template, &job.otp) {
+            (Some(name), _) => {
+                let templates = self.templates.current();
+                (&**name, templates.render(name, job.variables, wanted, self.message_bytes)?)
+            }
+            (None, Some(code)) => {
+                let templates = self.templates.current();
+                ("otp", templates.render_otp(code, job.variables, wanted, self.message_bytes)?)
+            }
+            (None, None) => return Ok(Rendered::default()),
+        };
+        check_rendered_subject(name, &rendered)?;
+        Ok(rendered)
+    }
+
+    fn check_finished(
+        &self,
+        data: &[u8],
+        body_type: BodyType,
+        header_needs_smtputf8: bool,
+    ) -> Result<(), Failure> {
+        let refused = |cause, reason| Err(Failure::before_attempt(Stage::Render, cause, reason));
+        if data.len() > self.message_bytes {
+            let (size, limit) = (data.len(), self.message_bytes);
+            return refused(
+                Cause::TooLarge,
+                format!("the e-mail is {size} bytes, over limits.message_bytes ({limit})"),
+            );
+        }
+        match fitness::flaw(data, body_type, header_needs_smtputf8) {
+            Some(flaw) => refused(Cause::Render, format!("the e-mail {flaw}")),
+            None => Ok(()),
+        }
+    }
 }
 
-/// What an e-mail says.
-struct Words<'a> {
-    subject: Option<Cow<'a, str>>,
-    text: Option<Cow<'a, str>>,
-    html: Option<Cow<'a, str>>,
+/// A template that there is has a name of letters, digits, `_` and `-`.
+fn check_rendered_subject(name: &str, rendered: &Rendered) -> Result<(), Failure> {
+    let Some(subject) = &rendered.subject else { return Ok(()) };
+    job::check_subject(subject).map_err(|why| {
+        let reason = format!("template {name}: the subject {why}");
+        Failure::before_attempt(Stage::Decode, Cause::Invalid, reason)
+    })
 }
 
-/// All header lines but the Content ones.
-fn write_header(job: &Job<'_>, from: &Mailbox, subject: Option<&str>, message_id: &str, out: &mut Vec<u8>) {
+fn write_header(out: &mut Vec<u8>, job: &Job<'_>, from: &Mailbox, subject: Option<&str>, message_id: &str) {
     header::plain(out, "Date", &Utc::now().to_rfc2822());
     header::plain(out, "Message-ID", message_id);
     header::mailboxes(out, "From", std::slice::from_ref(from));
@@ -152,18 +172,21 @@ fn write_header(job: &Job<'_>, from: &Mailbox, subject: Option<&str>, message_id
     if let Some(subject) = subject {
         header::text(out, "Subject", subject);
     }
-    // RFC 3834, section 5: so that nobody's holiday notice answers it.
-    if !job.headers.iter().any(|header| header.is("Auto-Submitted")) {
-        header::plain(out, "Auto-Submitted", "auto-generated");
+    let is_auto_submitted = |header: &&Header<'_>| header.is(AUTO_SUBMITTED);
+    match job.headers.iter().find(is_auto_submitted) {
+        Some(own) => header::given(out, AUTO_SUBMITTED, own),
+        None => header::plain(out, AUTO_SUBMITTED, "auto-generated"),
     }
-    job.headers.iter().for_each(|header| header::own(out, header));
+    for own in job.headers.iter().filter(|header| !is_auto_submitted(header)) {
+        header::given(out, &own.name, own);
+    }
     header::plain(out, "MIME-Version", "1.0");
 }
 
-/// A bcc stands in no header: the envelope's check fails it alone, or sends it by SMTPUTF8.
-fn header_needs_smtputf8(job: &Job<'_>, from: &Mailbox) -> bool {
-    let shown = job.to.iter().chain(&job.cc).chain(&job.reply_to).chain([from]);
-    shown.map(|mailbox| &mailbox.address).any(Address::needs_smtputf8)
+/// The addresses that stand in the header: all but `bcc`.
+fn in_the_header<'a>(job: &'a Job<'_>, from: &'a Mailbox) -> impl Iterator<Item = &'a Address> {
+    let mailboxes = std::iter::once(from).chain(&job.reply_to).chain(&job.to).chain(&job.cc);
+    mailboxes.map(|mailbox| &mailbox.address)
 }
 
 impl Composer for MailComposer {
@@ -171,28 +194,39 @@ impl Composer for MailComposer {
         self.build(job::decode(record, self.message_bytes)?, body_type)
     }
 
+    /// Looks into the job only for `expires_at`; and into all of it only where the time has passed, so that what is no
+    /// e-mail anyway is called that.
     fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry> {
-        let value = record.value.as_deref().filter(|value| value.len() <= self.message_bytes)?;
-        let by_job = job::expires_at(value).map(|at| (at, "expires_at"));
-        let by_age = self.end_of_age(record).map(|at| (at, "email.max_age"));
-        let (at, set_by) = by_job.into_iter().chain(by_age).min_by_key(|(at, _)| *at)?;
-        let left = (at - now).to_std().unwrap_or_default();
-        // What is no e-mail anyway is dead-lettered for that.
-        let is_moot = left.is_zero() && job::decode(record, self.message_bytes).is_err();
-        (!is_moot).then_some(Expiry { left, set_by })
+        let value = self.readable_value(record)?;
+        let now = i128::from(now.timestamp_micros());
+        let own = job::expires_at(value).map(|at| (i128::from(at.timestamp_micros()) - now, "expires_at"));
+        let age = record.timestamp_ms.zip(self.rules.max_age).map(|(timestamp_ms, max_age)| {
+            let left = i128::from(timestamp_ms) * 1000 + max_age.as_micros().cast_signed() - now;
+            (left, "email.max_age")
+        });
+        let (left, set_by) = own.into_iter().chain(age).min_by_key(|(left, _)| *left)?;
+        if left <= 0 && job::decode(record, self.message_bytes).is_err() {
+            return None;
+        }
+        let left = u64::try_from(left.max(0)).map_or(MOST_LEFT, Duration::from_micros).min(MOST_LEFT);
+        Some(Expiry { left, set_by })
     }
 
     fn tags(&self, record: &Record) -> Option<String> {
-        let tags = job::tags(record.value.as_deref()?)?;
-        let text = serde_json::to_string(&tags).expect("strings are always JSON");
-        Some(mask::mask_text(&text).into_owned())
+        let tags = job::tags(self.readable_value(record)?);
+        if tags.is_empty() {
+            return None;
+        }
+        // Each on its own, so that quotes and commas of the JSON are no part of an address.
+        let masked: BTreeMap<Cow<'_, str>, Cow<'_, str>> =
+            tags.iter().map(|(name, value)| (mask_text(name), mask_text(value))).collect();
+        serde_json::to_string(&masked).ok()
     }
 }
 
 impl MailComposer {
-    /// When the record is older than `email.max_age`; none where that, or its age, is not known.
-    fn end_of_age(&self, record: &Record) -> Option<DateTime<Utc>> {
-        let max_age = TimeDelta::from_std(self.rules.max_age?).ok()?;
-        DateTime::from_timestamp_millis(record.timestamp_ms?)?.checked_add_signed(max_age)
+    /// The record's value, unless it is over the limit and won't be read.
+    fn readable_value<'a>(&self, record: &'a Record) -> Option<&'a [u8]> {
+        record.value.as_deref().filter(|value| value.len() <= self.message_bytes)
     }
 }

@@ -9,8 +9,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::effective::Values;
 use super::problems::Problems;
-use super::{Config, Kafka, Security, forms, properties};
-use crate::templates::Templates;
+use super::{Config, Kafka, Security, Templates, properties};
+use crate::job::Mailbox;
 
 /// The contradictions within `kafka`.
 pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Problems) {
@@ -62,26 +62,35 @@ pub(super) fn check(config: &Config, values: &Values<'_>, problems: &mut Problem
             .into(),
     );
     let allowed = &config.email.allowed_from_domains;
-    let domain = forms::domain_of(&config.smtp.from);
     contradiction(
-        &["email.allowed_from_domains", "smtp.from"],
-        !allowed.is_empty() && domain.is_some_and(|domain| !allowed.contains(&domain)),
-        "smtp.from must lie in one of email.allowed_from_domains: it is where e-mails without a from of their own come \
-         from"
+        &["smtp.from", "email.allowed_from_domains"],
+        !allowed.is_empty() && domain_of(&config.smtp.from).is_some_and(|domain| !allowed.contains(&domain)),
+        "smtp.from must lie in one of email.allowed_from_domains: every job without a sender of its own would be \
+         refused"
             .into(),
     );
-    if let Some(folder) = &config.templates.dir
-        && let Err(mistakes) = Templates::load(folder)
-    {
-        for mistake in mistakes.lines() {
-            problems.add("templates.dir", values.origin("templates.dir"), mistake.to_owned());
-        }
-    }
     if let Some(path) = &config.smtp.ca_file
         && let Err(what) = read_certificates(path)
     {
         problems.add("smtp.ca_file", values.origin("smtp.ca_file"), what);
     }
+}
+
+/// The mistakes in the folder of templates.
+pub(super) fn check_templates(templates: &Templates, values: &Values<'_>, problems: &mut Problems) {
+    if let Some(dir) = &templates.dir
+        && let Err(mistakes) = crate::templates::Templates::read(dir)
+    {
+        for mistake in mistakes.0 {
+            problems.add("templates.dir", values.origin("templates.dir"), mistake.to_string());
+        }
+    }
+}
+
+/// The domain of a mailbox, as `email.allowed_from_domains` has its own.
+fn domain_of(mailbox: &str) -> Option<String> {
+    let mailbox = Mailbox::parse(mailbox).ok()?;
+    Some(mailbox.address.domain().to_ascii_lowercase())
 }
 
 /// Whether there is at least one certificate in the PEM file, and all in it are whole. The file is not named: its

@@ -149,13 +149,6 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn list(&self, key: &str) -> &[String] {
-        match self.get(key) {
-            Some(Value::List(items)) => items,
-            _ => &[],
-        }
-    }
-
     fn bind(&self) -> SocketAddr {
         match self.get("http.bind") {
             Some(Value::Bind(address)) => *address,
@@ -186,15 +179,8 @@ pub(super) fn assemble(values: &Values<'_>, kafka: Kafka, problems: &mut Problem
         },
         kafka,
         smtp: smtp(values, problems),
-        email: Email {
-            allowed_from_domains: values
-                .list("email.allowed_from_domains")
-                .iter()
-                .filter_map(|domain| forms::as_domain(domain))
-                .collect(),
-            max_age: values.is_set("email.max_age").then(|| values.duration("email.max_age")),
-        },
-        templates: Templates { dir: values.text("templates.dir").map(PathBuf::from) },
+        email: email(values),
+        templates: templates(values),
         mailers: Mailers { size: values.size("mailers.size"), max: values.size("mailers.max") },
         retry: Retry {
             max_attempts: values.count("retry.max_attempts"),
@@ -239,6 +225,24 @@ pub(super) fn kafka(values: &Values<'_>, problems: &mut Problems) -> Kafka {
         dlq_retention: values.duration("kafka.dlq_retention"),
         commit_interval: values.duration("kafka.commit_interval"),
         properties: properties::read(values.layers, problems),
+    }
+}
+
+/// The section `templates` of `values`.
+pub(super) fn templates(values: &Values<'_>) -> Templates {
+    Templates { dir: values.text("templates.dir").map(PathBuf::from) }
+}
+
+fn email(values: &Values<'_>) -> Email {
+    Email {
+        allowed_from_domains: match values.get("email.allowed_from_domains") {
+            Some(Value::List(domains)) => domains.clone(),
+            _ => Vec::new(),
+        },
+        max_age: match values.get("email.max_age") {
+            Some(Value::Duration(max_age)) => Some(*max_age),
+            _ => None,
+        },
     }
 }
 

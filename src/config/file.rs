@@ -63,13 +63,22 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Raw {
         }
         DeValue::Float(number) => (number.as_str().to_owned(), WrittenAs::Real),
         DeValue::Boolean(flag) => (flag.to_string(), WrittenAs::Flag),
-        DeValue::Array(items) => match items.iter().map(|item| item.get_ref().as_str()).collect() {
-            Some::<Vec<&str>>(texts) => (texts.join("\n"), WrittenAs::Array),
+        DeValue::Array(items) => match list(items) {
+            Some(text) => (text, WrittenAs::List),
             None => (String::new(), WrittenAs::Other),
         },
         DeValue::Datetime(_) | DeValue::Table(_) => (String::new(), WrittenAs::Other),
     };
     Raw { text, written_as }
+}
+
+/// The items with commas between them; none where one is no string, or empty, or holds a comma itself.
+fn list(items: &[Spanned<DeValue<'_>>]) -> Option<String> {
+    let texts = items.iter().map(|item| match item.get_ref() {
+        DeValue::String(text) if !text.is_empty() && !text.contains(',') => Some(&**text),
+        _ => None,
+    });
+    Some(texts.collect::<Option<Vec<_>>>()?.join(","))
 }
 
 fn line_of(text: &str, at: usize) -> usize {

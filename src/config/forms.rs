@@ -43,20 +43,12 @@ pub(super) fn is_mailbox(text: &str) -> bool {
     Mailbox::parse(text).is_ok()
 }
 
-/// What may stand behind an @.
-pub(super) fn is_domain(text: &str) -> bool {
-    as_domain(text).is_some()
-}
-
-/// The domain as A-labels in small letters, as addresses are compared with it.
-pub(super) fn as_domain(text: &str) -> Option<String> {
+/// A domain as A-labels in small letters; none when it is no domain.
+pub(super) fn domain(text: &str) -> Option<String> {
     let address = Address::parse(&format!("a@{text}")).ok()?;
-    Some(address.domain().to_ascii_lowercase())
-}
-
-/// The domain of a mailbox, in the same form; none where it is no mailbox.
-pub(super) fn domain_of(mailbox: &str) -> Option<String> {
-    Some(Mailbox::parse(mailbox).ok()?.address.domain().to_ascii_lowercase())
+    // What stands before the last @ would be taken for a part of the address's own.
+    let is_whole = address.local() == "a" && !text.starts_with('[');
+    is_whole.then(|| address.domain().to_ascii_lowercase())
 }
 
 /// A domain or an address literal (RFC 5321, section 4.1.1.1). Nothing else may get into the EHLO line.

@@ -36,6 +36,9 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// As durations are written: a year has 365.25 days.
+const TEN_YEARS: Duration = Duration::from_secs(315_576_000);
+
 const fn key(name: &'static str, default: Default, kind: Kind) -> Key {
     Key { name, default, kind }
 }
@@ -110,14 +113,10 @@ pub const KEYS: &[Key] = &[
     key("smtp.timeouts.final_dot", Is("600s"), TIMEOUT),
     key(
         "email.allowed_from_domains",
-        Is("[]"),
-        Kind::List { allowed: "domains, such as [\"example.com\"]", valid: forms::is_domain },
+        Is(""),
+        Kind::List { allowed: "domains such as \"example.com\", without an @", read: forms::domain },
     ),
-    key(
-        "email.max_age",
-        Unset { example: "15m" },
-        duration(Duration::from_secs(1), DAY.saturating_mul(36_500)),
-    ),
+    key("email.max_age", Unset { example: "24h" }, duration(Duration::from_secs(1), TEN_YEARS)),
     key(
         "templates.dir",
         Unset { example: "/etc/mailroom/templates" },

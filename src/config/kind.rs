@@ -22,8 +22,8 @@ pub enum WrittenAs {
     Whole,
     Real,
     Flag,
-    /// TOML: an array of strings, one on a line.
-    Array,
+    /// TOML: an array of strings, none of which holds a comma; the text has commas between them.
+    List,
     /// TOML: another array, a table or a time; no key takes one.
     Other,
 }
@@ -46,8 +46,8 @@ pub enum Value {
     Whole(u64),
     Real(f64),
     Duration(Duration),
-    List(Vec<String>),
     Bind(SocketAddr),
+    List(Vec<String>),
 }
 
 /// What a key takes. Bounds are inclusive.
@@ -55,11 +55,6 @@ pub enum Value {
 pub enum Kind {
     /// Text that `valid` takes; `allowed` says which, as the end of "must be …".
     Text {
-        allowed: &'static str,
-        valid: fn(&str) -> bool,
-    },
-    /// Texts that `valid` takes, perhaps none: a TOML array, or with commas between them.
-    List {
         allowed: &'static str,
         valid: fn(&str) -> bool,
     },
@@ -93,6 +88,11 @@ pub enum Kind {
         max: u64,
     },
     Bind,
+    /// Any number of texts, each as `read` makes it; what it makes none of is not allowed.
+    List {
+        allowed: &'static str,
+        read: fn(&str) -> Option<String>,
+    },
 }
 
 impl Kind {
@@ -103,10 +103,6 @@ impl Kind {
             Kind::Text { valid, .. } | Kind::Secret { valid, .. } => {
                 let taken = raw.is(WrittenAs::Quoted) && !text.is_empty() && valid(text);
                 taken.then(|| Value::Text(text.to_owned()))
-            }
-            Kind::List { valid, .. } => {
-                let items = list(raw)?;
-                items.iter().all(|item| valid(item)).then_some(Value::List(items))
             }
             Kind::OneOf(words) => {
                 let taken = raw.is(WrittenAs::Quoted) && words.contains(&text);
@@ -137,6 +133,12 @@ impl Kind {
                 (min..=max).contains(&size).then_some(Value::Whole(size))
             }
             Kind::Bind if raw.is(WrittenAs::Quoted) => text.parse().ok().map(Value::Bind),
+            Kind::List { .. } if raw.is(WrittenAs::List) && text.trim().is_empty() => {
+                Some(Value::List(Vec::new()))
+            }
+            Kind::List { read, .. } if raw.is(WrittenAs::List) => {
+                text.split(',').map(|item| read(item.trim())).collect::<Option<_>>().map(Value::List)
+            }
             _ => None,
         }
     }
@@ -145,11 +147,6 @@ impl Kind {
     pub fn allowed(self) -> String {
         match self {
             Kind::Text { allowed, .. } | Kind::Secret { allowed, .. } => format!("must be {allowed}"),
-            Kind::List { allowed, .. } => {
-                format!(
-                    "must be a list of {allowed}; in the environment and in --set with commas between them"
-                )
-            }
             Kind::OneOf(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("must be one of {}", words.join(", "))
@@ -169,29 +166,25 @@ impl Kind {
                 format!("must be a size such as \"10MiB\", from {min} B to {max}")
             }
             Kind::Bind => "must be an IP address and a port, such as \"127.0.0.1:8080\"".into(),
+            Kind::List { allowed, .. } => {
+                format!(
+                    "must be {allowed}: an array of strings in the file, elsewhere with commas between them"
+                )
+            }
         }
     }
 
     /// `text`, which this kind takes, as it stands in a TOML file.
     pub fn literal(self, text: &str) -> String {
         match self {
-            Kind::Flag | Kind::Whole { .. } | Kind::Real { .. } | Kind::List { .. } => text.to_owned(),
+            Kind::Flag | Kind::Whole { .. } | Kind::Real { .. } => text.to_owned(),
+            Kind::List { .. } => {
+                let items = text.split(',').filter(|item| !item.is_empty());
+                format!("[{}]", items.map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", "))
+            }
             _ => format!("\"{text}\""),
         }
     }
-}
-
-/// The items of an array of strings, or of a text with commas; none when it is neither.
-fn list(raw: &Raw) -> Option<Vec<String>> {
-    let separator = match raw.written_as {
-        WrittenAs::Array => '\n',
-        // What the defaults are written as.
-        WrittenAs::Untyped if raw.text == "[]" => return Some(Vec::new()),
-        WrittenAs::Untyped => ',',
-        _ => return None,
-    };
-    let items = raw.text.split(separator).map(str::trim);
-    Some(items.filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
 /// Reads `"14/s"`, `"0.5/s"`; none when it is no rate.

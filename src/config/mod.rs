@@ -24,10 +24,11 @@ pub use secret::{Secret, Secretive};
 use effective::Values;
 use layers::Layers;
 
-/// The configuration that `sources` make, checked. Reads the files it names: secrets and the CA file.
+/// The configuration that `sources` make, checked. Reads the files it names: secrets,
+/// the CA file and the templates.
 ///
 /// # Errors
-/// All mistakes there are: contract, section 8. No text of them repeats a value.
+/// All mistakes there are, those in the templates among them: contract, section 8. No text repeats a value.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let layers = Layers::read(sources, &mut problems);
@@ -37,6 +38,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     if !layers.file_is_lost {
         checks::check_kafka(&config.kafka, &values, &mut problems);
         checks::check(&config, &values, &mut problems);
+        checks::check_templates(&config.templates, &values, &mut problems);
     }
     if problems.0.is_empty() { Ok(config) } else { Err(problems) }
 }
@@ -56,6 +58,22 @@ pub fn load_kafka(sources: &Sources) -> Result<Kafka, Problems> {
     }
     problems.0.retain(|p| p.scope == Scope::Everything || p.key.starts_with("kafka."));
     if problems.0.is_empty() { Ok(kafka) } else { Err(problems) }
+}
+
+/// The section `templates` alone, for commands that only render: as [`load_kafka`] is for those that only send.
+///
+/// # Errors
+/// All mistakes in `templates` and in the folder, unreadable sources, and keys that do not exist, of any section.
+pub fn load_templates(sources: &Sources) -> Result<Templates, Problems> {
+    let mut problems = Problems::default();
+    let layers = Layers::read(sources, &mut problems);
+    let values = Values::read(&layers, &mut problems);
+    let templates = effective::templates(&values);
+    if !layers.file_is_lost {
+        checks::check_templates(&templates, &values, &mut problems);
+    }
+    problems.0.retain(|p| p.scope == Scope::Everything || p.key.starts_with("templates."));
+    if problems.0.is_empty() { Ok(templates) } else { Err(problems) }
 }
 
 /// The effective configuration, checked: whoever holds one need not check it again.

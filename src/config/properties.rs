@@ -62,7 +62,7 @@ fn read_one(
         problems.add(key, origin(), reason);
         return None;
     }
-    if given.raw.written_as == WrittenAs::Other {
+    if matches!(given.raw.written_as, WrittenAs::List | WrittenAs::Other) {
         problems.add(key, origin(), "must be a text, a number, true or false");
         return None;
     }

@@ -193,12 +193,40 @@ fn recipients_are_named_unless_the_record_is_no_e_mail() {
         (before(Stage::Render, Cause::TooLarge), 1),
         (before(Stage::Render, Cause::Render), 1),
         (before(Stage::Decode, Cause::InvalidSender), 1),
+        (before(Stage::Decode, Cause::Expired), 1),
+        (before(Stage::Render, Cause::InvalidSender), 1),
         (Failure::timed_out(Stage::FinalDot), 1),
         (Failure::crashed("panicked"), 1),
     ];
     for (failure, count) in cases {
         let named = value_of(&letter(record(Some(value)), failure.clone()));
         assert_eq!(named["recipients"].as_array().unwrap().len(), count, "{failure:?}");
+    }
+}
+
+#[test]
+fn a_job_of_the_whole_form_is_kept_byte_for_byte_whatever_it_is_given_up_for() {
+    // Members in no order, numbers and escapes as a library would not write them, an unknown member.
+    let value = br#"{ "expires_at":"2000-01-01T00:00:00.0Z" ,"template":"\u0077elcome","variables":{"n":1.50e+3,"n":2},
+        "attachments":[{"content":"QQ==","filename":"a\/b","x":[]}],"headers":{"x-B":"1","X-A":"\u00e9"},
+        "bcc":"c@b.c","to":["a@b.c","\u00e5da@b.c"],"unknown":null, "from":"f@else.example" }"#;
+    for (stage, cause) in [
+        (Stage::Decode, Cause::Expired),
+        (Stage::Decode, Cause::InvalidSender),
+        (Stage::Render, Cause::Render),
+        (Stage::Render, Cause::TooLarge),
+        (Stage::Render, Cause::InvalidRecipient),
+        (Stage::Decode, Cause::Invalid),
+    ] {
+        let letter = letter(record(Some(value)), Failure::before_attempt(stage, cause, "x"));
+        let encoded = encode(&letter, &settings(), usize::MAX);
+        assert_eq!(original(&encoded.value).as_bytes(), value, "{cause}");
+        let json: Json = serde_json::from_slice(&encoded.value).unwrap();
+        let recipients =
+            if cause == Cause::Invalid { json!([]) } else { json!(["a@b.c", "åda@b.c", "c@b.c"]) };
+        assert_eq!(json["recipients"], recipients, "{cause}");
+        assert_eq!((&json["smtp_code"], &json["attempts"]), (&Json::Null, &json!([])));
+        assert!(json["message_id"].as_str().unwrap().ends_with("@else.example>"));
     }
 }
 

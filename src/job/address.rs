@@ -131,7 +131,7 @@ pub fn has_control(text: &str) -> bool {
 }
 
 /// How many bytes of `text`, which stands behind an opening quote, are up to and with the closing one.
-fn end_of_quoted(text: &str) -> Option<usize> {
+pub(super) fn end_of_quoted(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.bytes()
         .position(|byte| {

@@ -1,228 +1,250 @@
-//! Files that go with an e-mail: their names, media types and bytes, checked (RFC 2045, 2183, 2392).
+//! The files that a job attaches: names, media types and base64, checked so that any of them can be sent.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
-use base64::DecodeError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mailroom_actors::domain::failure::Failure;
+use serde_json::value::RawValue;
 
 use super::check_header_text;
-use super::members::invalid;
-use super::shape::GivenAttachment;
+use super::media_type::MediaType;
+use super::members::{Kind, elements, inside, invalid, malformed, members, string};
 
-/// What a file without a `content_type` is, and one whose type may not be base64-encoded.
-const OCTET_STREAM: &str = "application/octet-stream";
-const MAX_CONTENT_TYPE_BYTES: usize = 255;
 const MAX_CONTENT_ID_BYTES: usize = 256;
+/// Base64 is checked in pieces of so many characters, a multiple of 4, so that nothing large is kept twice.
+const PIECE: usize = 8192;
 
 /// One file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Attachment<'a> {
-    /// The last segment of the path that was given; not empty, no control character.
+    /// One path segment, neither blank nor `.` or `..`; no control character, any other.
     pub filename: Cow<'a, str>,
-    /// `type/subtype`, perhaps with parameters; ASCII, of a bounded length.
-    pub content_type: Cow<'a, str>,
-    /// In base64: the standard alphabet, padded, no white space.
+    pub content_type: MediaType<'a>,
+    /// The bytes as base64 (RFC 4648, section 4): padded, one line, surely decodable.
     pub content: Cow<'a, str>,
-    /// Without angle brackets; with it the file is shown inside the HTML.
+    /// Without angle brackets: printable ASCII, 1 to 256 bytes. With one it is inline: the HTML refers to it.
     pub content_id: Option<Cow<'a, str>>,
 }
 
-/// All the attachments of a job.
+/// An attachment whose members have the right types.
+#[derive(Debug)]
+pub(super) struct GivenAttachment<'a> {
+    filename: Option<Cow<'a, str>>,
+    content_type: Option<Cow<'a, str>>,
+    content: Option<Cow<'a, str>>,
+    content_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> GivenAttachment<'a> {
+    /// Reads the array `attachments`.
+    ///
+    /// # Errors
+    /// Malformed: no array, an element that is no object, a member twice or of the wrong type.
+    pub fn read_all(value: Option<&'a RawValue>) -> Result<Vec<GivenAttachment<'a>>, Failure> {
+        let Some(value) = value else { return Ok(Vec::new()) };
+        if Kind::of(value) != Kind::Array {
+            return Err(malformed(format!("attachments: must be an array, not {}", Kind::of(value))));
+        }
+        let items = elements(value, "attachments")?.into_iter().enumerate();
+        items.map(|(index, item)| GivenAttachment::read(item, &place_of(index))).collect()
+    }
+
+    fn read(item: &'a RawValue, place: &str) -> Result<GivenAttachment<'a>, Failure> {
+        let [filename, content_type, content, content_id] =
+            members(item, &["filename", "content_type", "content", "content_id"], place)?;
+        let text_of = |value: Option<&'a RawValue>, name| {
+            value.map(|value| string(value, inside(place, name))).transpose()
+        };
+        Ok(GivenAttachment {
+            filename: text_of(filename, "filename")?,
+            content_type: text_of(content_type, "content_type")?,
+            content: text_of(content, "content")?,
+            content_id: text_of(content_id, "content_id")?,
+        })
+    }
+}
+
+/// The files, checked.
 ///
 /// # Errors
-/// Invalid, with the place of the first mistake.
-pub(super) fn read(given: Vec<GivenAttachment<'_>>) -> Result<Vec<Attachment<'_>>, Failure> {
-    let mut attachments: Vec<Attachment<'_>> = Vec::with_capacity(given.len());
-    for (index, given) in given.into_iter().enumerate() {
-        let place = format!("attachments[{index}]");
-        let attachment = read_one(given, &place)?;
-        let is_twice = attachment.content_id.is_some()
-            && attachments.iter().any(|other| other.content_id == attachment.content_id);
-        if is_twice {
-            return Err(invalid(format!("{place}.content_id: is that of another attachment, too")));
+/// Invalid: a required member missing, a name, type, base64 or id that can't be used, an id twice.
+pub(super) fn check_all(given: Vec<GivenAttachment<'_>>) -> Result<Vec<Attachment<'_>>, Failure> {
+    let checked = given
+        .into_iter()
+        .enumerate()
+        .map(|(index, given)| check(given, &place_of(index)))
+        .collect::<Result<Vec<_>, _>>()?;
+    // There may be very many.
+    let mut ids = HashSet::new();
+    let twice = checked.iter().position(|file| file.content_id.as_deref().is_some_and(|id| !ids.insert(id)));
+    match twice {
+        Some(index) => {
+            Err(invalid(format!("{}.content_id: is another attachment's already", place_of(index))))
         }
-        attachments.push(attachment);
+        None => Ok(checked),
     }
-    Ok(attachments)
 }
 
-fn read_one<'a>(given: GivenAttachment<'a>, place: &str) -> Result<Attachment<'a>, Failure> {
-    let GivenAttachment { filename, content_type, content, content_id } = given;
-    let filename = filename.ok_or_else(|| invalid(format!("{place}.filename: is missing")))?;
+fn place_of(index: usize) -> String {
+    format!("attachments[{index}]")
+}
+
+fn check<'a>(given: GivenAttachment<'a>, place: &str) -> Result<Attachment<'a>, Failure> {
+    let missing = |member| invalid(format!("{place}.{member}: is missing"));
+    let wrong = |member: &'static str| move |why: String| invalid(format!("{place}.{member}: {why}"));
+    let filename = given.filename.ok_or_else(|| missing("filename"))?;
+    let content = given.content.ok_or_else(|| missing("content"))?;
     check_header_text(format_args!("{place}.filename"), Some(&filename))?;
-    let filename = last_segment(filename);
-    if matches!(filename.trim(), "" | "." | "..") {
-        return Err(invalid(format!("{place}.filename: names no file")));
-    }
-    check_header_text(format_args!("{place}.content_type"), content_type.as_deref())?;
-    let content_type = match content_type {
-        None => Cow::Borrowed(OCTET_STREAM),
-        Some(content_type) => media_type(content_type, place)?,
+    check_header_text(format_args!("{place}.content_type"), given.content_type.as_deref())?;
+    check_header_text(format_args!("{place}.content_id"), given.content_id.as_deref())?;
+    let content_type = match &given.content_type {
+        None => MediaType::default(),
+        Some(text) => MediaType::parse(text).map_err(|why| wrong("content_type")(why.into()))?.into_owned(),
     };
-    check_header_text(format_args!("{place}.content_id"), content_id.as_deref())?;
-    let content_id = content_id.map(|id| bare_content_id(id, place)).transpose()?;
-    let content = content.ok_or_else(|| invalid(format!("{place}.content: is missing")))?;
-    check_base64(&content).map_err(|what| invalid(format!("{place}.content: not base64{what}")))?;
-    Ok(Attachment { filename, content_type, content, content_id })
+    check_base64(&content).map_err(wrong("content"))?;
+    Ok(Attachment {
+        filename: last_segment(filename).map_err(|why| wrong("filename")(why.into()))?,
+        content_type,
+        content,
+        content_id: given
+            .content_id
+            .map(bare_id)
+            .transpose()
+            .map_err(|why| wrong("content_id")(why.into()))?,
+    })
 }
 
-/// What stands behind the last separator of either kind of system: no path gets into an e-mail.
-fn last_segment(path: Cow<'_, str>) -> Cow<'_, str> {
-    match (path.rfind(['/', '\\']), path) {
-        (None, path) => path,
-        (Some(at), Cow::Borrowed(path)) => Cow::Borrowed(&path[at + 1..]),
-        (Some(at), Cow::Owned(path)) => Cow::Owned(path[at + 1..].to_owned()),
-    }
-}
-
-fn media_type<'a>(text: Cow<'a, str>, place: &str) -> Result<Cow<'a, str>, Failure> {
-    if text.len() > MAX_CONTENT_TYPE_BYTES || !is_media_type(&text) {
-        return Err(invalid(format!(
-            "{place}.content_type: is not a media type such as application/pdf of at most \
-             {MAX_CONTENT_TYPE_BYTES} bytes"
-        )));
-    }
-    // Their content may not be encoded (RFC 2045, section 6.4), and bytes travel encoded.
-    let is_composite = ["multipart/", "message/"]
-        .iter()
-        .any(|kind| text.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind)));
-    Ok(if is_composite { Cow::Borrowed(OCTET_STREAM) } else { text })
-}
-
-/// `type/subtype` of tokens, then parameters `; name=token` or `; name="…"` (RFC 2045, section 5.1).
-fn is_media_type(text: &str) -> bool {
-    let mut parts = Parts(text);
-    let essence = parts.token() && parts.skip('/') && parts.token();
-    if !essence {
-        return false;
-    }
-    loop {
-        parts.white_space();
-        if parts.0.is_empty() {
-            return true;
-        }
-        if !parts.skip(';') {
-            return false;
-        }
-        parts.white_space();
-        let parameter = parts.token() && parts.skip('=') && (parts.token() || parts.quoted());
-        if !parameter {
-            return false;
-        }
+/// What stands behind the last `/` or `\`.
+fn last_segment(path: Cow<'_, str>) -> Result<Cow<'_, str>, &'static str> {
+    let from = path.rfind(['/', '\\']).map_or(0, |at| at + 1);
+    let segment = match path {
+        Cow::Borrowed(path) => Cow::Borrowed(&path[from..]),
+        Cow::Owned(mut path) => Cow::Owned(path.split_off(from)),
+    };
+    match segment.trim() {
+        "" | "." | ".." => Err("names no file"),
+        _ => Ok(segment),
     }
 }
 
-/// What is left of a header's value.
-struct Parts<'a>(&'a str);
-
-impl Parts<'_> {
-    fn white_space(&mut self) {
-        self.0 = self.0.trim_start_matches(' ');
-    }
-
-    fn skip(&mut self, c: char) -> bool {
-        self.0.strip_prefix(c).map(|rest| self.0 = rest).is_some()
-    }
-
-    fn token(&mut self) -> bool {
-        let is_token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b);
-        let length = self.0.bytes().take_while(|b| is_token(*b)).count();
-        self.0 = &self.0[length..];
-        length > 0
-    }
-
-    fn quoted(&mut self) -> bool {
-        let Some(rest) = self.0.strip_prefix('"') else { return false };
-        let is_plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
-        let length = rest.bytes().take_while(|b| is_plain(*b)).count();
-        rest[length..].strip_prefix('"').map(|rest| self.0 = rest).is_some()
-    }
-}
-
-/// The id without its angle brackets, as `cid:` names it (RFC 2392).
-fn bare_content_id<'a>(id: Cow<'a, str>, place: &str) -> Result<Cow<'a, str>, Failure> {
-    let is_bracketed = id.starts_with('<') && id.ends_with('>') && id.len() > 1;
+fn bare_id(id: Cow<'_, str>) -> Result<Cow<'_, str>, &'static str> {
     let bare = match id {
-        Cow::Borrowed(id) if is_bracketed => Cow::Borrowed(&id[1..id.len() - 1]),
-        Cow::Owned(id) if is_bracketed => Cow::Owned(id[1..id.len() - 1].to_owned()),
-        id => id,
+        Cow::Borrowed(id) => Cow::Borrowed(without_brackets(id)),
+        Cow::Owned(id) => Cow::Owned(without_brackets(&id).to_owned()),
     };
-    let is_fit = (1..=MAX_CONTENT_ID_BYTES).contains(&bare.len())
-        && bare.bytes().all(|b| b.is_ascii_graphic() && !b"<>".contains(&b));
-    if is_fit {
-        return Ok(bare);
+    if !(1..=MAX_CONTENT_ID_BYTES).contains(&bare.len()) {
+        return Err("must have 1 to 256 bytes");
     }
-    Err(invalid(format!(
-        "{place}.content_id: must be 1 to {MAX_CONTENT_ID_BYTES} visible ASCII characters without < and >"
-    )))
+    match bare.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>')) {
+        true => Ok(bare),
+        false => Err("must be printable ASCII without white space or angle brackets (one pair around it is \
+                      taken off)"),
+    }
 }
 
-/// Says what is wrong, as what follows "not base64".
+fn without_brackets(id: &str) -> &str {
+    id.strip_prefix('<').and_then(|id| id.strip_suffix('>')).unwrap_or(id)
+}
+
+/// Decodes it all, and keeps nothing of it.
 fn check_base64(text: &str) -> Result<(), String> {
-    match STANDARD.decode(text) {
-        Ok(_) => Ok(()),
-        Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => {
-            Err(format!(" (at byte {at})"))
-        }
-        Err(DecodeError::InvalidLength(_) | DecodeError::InvalidPadding) => {
-            Err(": it is not padded with = to a multiple of 4 characters".into())
+    let bytes = text.as_bytes();
+    // Only at the end of all: a piece alone may be padded.
+    if let Some(at) = memchr::memchr(b'=', bytes)
+        && at + 2 < bytes.len()
+    {
+        return Err(format!("not base64 (at byte {at})"));
+    }
+    let mut decoded = [0; PIECE / 4 * 3];
+    for (index, piece) in bytes.chunks(PIECE).enumerate() {
+        if let Err(e) = STANDARD.decode_slice(piece, &mut decoded) {
+            use base64::{DecodeError, DecodeSliceError};
+            return Err(match e {
+                DecodeSliceError::DecodeError(
+                    DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _),
+                ) => format!("not base64 (at byte {})", index * PIECE + at),
+                _ => "not base64 (it ends too early, or is not padded)".into(),
+            });
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn media_types_are_tokens_with_parameters() {
-        for text in [
-            "application/pdf",
-            "text/csv; charset=utf-8",
-            "text/csv;charset=\"utf-8\" ; header=present",
-            "application/vnd.example+json",
-            "Image/PNG",
-            "a/b ",
-        ] {
-            assert!(is_media_type(text), "{text}");
-        }
-        for text in [
-            "",
-            "pdf",
-            "a/",
-            "/b",
-            "a/b/c",
-            "a b/c",
-            "a/b;",
-            "a/b; x",
-            "a/b; x=",
-            "a/b x=y",
-            "a/b; x=\"y",
-            "ü/b",
-            "a/ü",
-            "a/b; x=\"ü\"",
-            " a/b",
-            "a/b; x=y z",
-        ] {
-            assert!(!is_media_type(text), "{text}");
+    fn only_the_last_segment_of_a_file_name_is_kept() {
+        let cases = [
+            ("a.pdf", Ok("a.pdf")),
+            ("../../etc/passwd", Ok("passwd")),
+            ("C:\\Users\\ada\\a.pdf", Ok("a.pdf")),
+            ("a/b\\c/ü \"x\".txt", Ok("ü \"x\".txt")),
+            (".profile", Ok(".profile")),
+            ("...", Ok("...")),
+            ("", Err("names no file")),
+            ("a/", Err("names no file")),
+            ("..", Err("names no file")),
+            ("a\\.", Err("names no file")),
+            ("a/ ", Err("names no file")),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(last_segment(path.into()).as_deref().map_err(|e| *e), expected, "{path:?}");
+            assert_eq!(last_segment(path.to_owned().into()).as_deref().map_err(|e| *e), expected, "{path:?}");
         }
     }
 
     #[test]
-    fn of_a_path_only_the_last_segment_is_kept() {
+    fn base64_is_standard_padded_and_in_one_line() {
+        for good in [
+            "",
+            "QQ==",
+            "QUI=",
+            "QUJD",
+            "+/+/",
+            &"QUJD".repeat(5000),
+            &format!("{}QQ==", "QUJD".repeat(2048)),
+        ] {
+            assert_eq!(check_base64(good), Ok(()), "{good:.20}");
+        }
+        let beyond_a_piece = format!("{}QU!D", "QUJD".repeat(2048));
+        let padded_within = format!("{}QQ=={}", "QUJD".repeat(2047), "QUJD");
         let cases = [
-            ("a.txt", "a.txt"),
-            ("../../x", "x"),
-            ("C:\\b\\c.doc", "c.doc"),
-            ("/a/b\\c", "c"),
-            ("a/", ""),
-            ("..", ".."),
+            ("QQ", "ends too early"),
+            ("QQ=", "ends too early"),
+            ("Q", "ends too early"),
+            ("Q===", "at byte 1"),
+            ("====", "at byte 0"),
+            ("QQ==QQ==", "at byte 2"),
+            ("QUJD\nQUJD", "at byte 4"),
+            (" QUJD", "at byte 0"),
+            ("QUJD ", "at byte 4"),
+            ("-_-_", "at byte 0"),
+            ("QR==", "at byte 1"),
+            ("QUé=", "at byte 2"),
+            (&beyond_a_piece, "at byte 8194"),
+            (&padded_within, "at byte 8190"),
         ];
-        for (path, expected) in cases {
-            assert_eq!(last_segment(path.into()), expected, "{path}");
-            assert_eq!(last_segment(Cow::Owned(path.to_owned())), expected, "{path}");
+        for (bad, place) in cases {
+            let reason = check_base64(bad).expect_err(place);
+            assert!(reason.contains("not base64") && reason.contains(place), "{bad:.20}: {reason}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_encoder_makes_is_taken_and_no_other_text(
+            bytes in prop::collection::vec(any::<u8>(), 0..9000),
+            text in "[A-D=+/ -]{0,12}",
+        ) {
+            prop_assert_eq!(check_base64(&STANDARD.encode(&bytes)), Ok(()));
+            prop_assert_eq!(check_base64(&text).is_ok(), STANDARD.decode(&text).is_ok());
         }
     }
 }

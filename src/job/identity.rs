@@ -7,7 +7,7 @@ use mailroom_actors::domain::job::Record;
 use sha2::{Digest, Sha256};
 
 use super::shape::Glimpse;
-use super::{Mailbox, check_tags, json, mailbox};
+use super::{Mailbox, json, mailbox, tags};
 
 /// The Kafka header that names a job without an `id`.
 const HEADER: &str = "idempotency-key";
@@ -28,16 +28,13 @@ impl Identity {
     /// Reads as much as can be read: `id`, `tags` and `from` count where they are fit on their own.
     pub fn of(record: &Record, default_from: &Mailbox) -> Identity {
         let glimpse = record.value.as_deref().and_then(|value| json::read(value).ok()).map(Glimpse::of);
-        let Glimpse { id, tags, from, .. } = glimpse.unwrap_or_default();
+        let Glimpse { id, tags: given_tags, from } = glimpse.unwrap_or_default();
         let from = from.and_then(|given| mailbox(&given, "from").ok());
         let idempotency_key = key(id.filter(|id| is_usable(id)), record).into_owned();
         Identity {
             message_id: message_id(&idempotency_key, from.as_ref().unwrap_or(default_from)),
             idempotency_key,
-            tags: match check_tags(&tags) {
-                Ok(()) => tags.into_iter().map(|(n, v)| (n.into_owned(), v.into_owned())).collect(),
-                Err(_) => BTreeMap::new(),
-            },
+            tags: tags::owned(given_tags),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The bytes are no job.
@@ -41,22 +41,6 @@ pub(super) fn members<'a, const N: usize>(
     }
 }
 
-/// All members of the object, in its order, doubles too.
-///
-/// # Errors
-/// Malformed when it is no object.
-pub(super) fn entries<'a>(
-    object: &'a RawValue,
-    place: &str,
-) -> Result<Vec<(Cow<'a, str>, &'a RawValue)>, Failure> {
-    if Kind::of(object) != Kind::Object {
-        return Err(malformed(format!("{place}: must be an object, not {}", Kind::of(object))));
-    }
-    Entries
-        .deserialize(&mut serde_json::Deserializer::from_str(object.get()))
-        .map_err(|e| malformed(format!("{place}: is not a JSON object: {e}")))
-}
-
 /// `to[2]` and `email` make `to[2].email`.
 pub(super) fn inside(place: &str, member: &str) -> String {
     if place.is_empty() { member.to_owned() } else { format!("{place}.{member}") }
@@ -71,6 +55,38 @@ pub(super) fn string<'a>(value: &'a RawValue, place: impl fmt::Display) -> Resul
         Some(_) => serde_json::from_str(text)
             .map(Cow::Owned)
             .map_err(|e| malformed(format!("{place}: is not a JSON string: {e}"))),
+    }
+}
+
+/// The elements of an array.
+pub(super) fn elements<'a>(value: &'a RawValue, place: &str) -> Result<Vec<&'a RawValue>, Failure> {
+    serde_json::from_str(value.get()).map_err(|e| malformed(format!("{place}: is not a JSON array: {e}")))
+}
+
+/// All members of an object whose names are the job's own to choose, in their order, doubles too.
+pub(super) struct Entries<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Entries(entries))
     }
 }
 
@@ -147,32 +163,6 @@ impl<'de, const N: usize> Visitor<'de> for Names<N> {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
-        }
-        Ok(found)
-    }
-}
-
-struct Entries;
-
-impl<'de> DeserializeSeed<'de> for Entries {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entries {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Vec::new();
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            found.push((name, map.next_value()?));
         }
         Ok(found)
     }

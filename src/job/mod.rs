@@ -5,13 +5,15 @@
 
 mod address;
 mod attachment;
+mod expiry;
 pub mod form;
-mod glimpse;
 mod headers;
 mod identity;
 pub mod json;
+mod media_type;
 mod members;
 mod shape;
+mod tags;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -26,9 +28,10 @@ use serde_json::value::RawValue;
 
 pub use address::{Address, Mailbox};
 pub use attachment::Attachment;
-pub use glimpse::{expires_at, tags};
-pub use headers::{Header, MAX_WORD_BYTES};
+pub use expiry::expires_at;
+pub use headers::{Header, pieces};
 pub use identity::{Identity, message_id};
+pub use tags::tags;
 
 use address::has_control;
 use members::invalid;
@@ -40,6 +43,8 @@ const MAX_SUBJECT_BYTES: usize = 998;
 const MAX_ID_BYTES: usize = 256;
 const MAX_TAGS: usize = 10;
 const MAX_TAG_BYTES: usize = 64;
+/// What each escape of a letter in JSON begins with: a member's name may be written so.
+const ESCAPED_LETTER: &[u8] = b"\\u00";
 
 /// One e-mail to make. Each address is in `to`, `cc` and `bcc` together only once, where it was named first.
 #[derive(Debug)]
@@ -55,14 +60,14 @@ pub struct Job<'a> {
     pub subject: Option<Cow<'a, str>>,
     pub text: Option<Cow<'a, str>>,
     pub html: Option<Cow<'a, str>>,
-    /// The template that makes what the job does not say itself.
+    /// The name of a template; never together with `otp`.
     pub template: Option<Cow<'a, str>>,
     /// A JSON object.
     pub variables: Option<&'a RawValue>,
-    /// The code for the template `otp`; never beside `template`.
+    /// The code for the template `otp`.
     pub otp: Option<Cow<'a, str>>,
     pub attachments: Vec<Attachment<'a>>,
-    /// At most 50, each name once without case, in the job's order.
+    /// In the job's own order; at most 50, no name twice.
     pub headers: Vec<Header<'a>>,
     /// Past it the e-mail is no longer sent.
     pub expires_at: Option<DateTime<Utc>>,
@@ -98,11 +103,14 @@ pub fn decode(record: &Record, message_bytes: usize) -> Result<Job<'_>, Failure>
     }
     let shape = Shape::read(json::read(value).map_err(members::malformed)?)?;
     let (to, cc, bcc) = recipients(&shape)?;
-    shape.subject.as_deref().map_or(Ok(()), |subject| check_subject("subject", subject))?;
+    if let Some(subject) = &shape.subject {
+        check_subject(subject).map_err(|why| invalid(format!("subject: {why}")))?;
+    }
     if shape.template.is_some() && shape.otp.is_some() {
         return Err(invalid("template, otp: only one of them may be given"));
     }
-    if [&shape.text, &shape.html, &shape.template, &shape.otp].iter().all(|given| given.is_none()) {
+    let texts = [&shape.text, &shape.html, &shape.template, &shape.otp];
+    if texts.iter().all(|text| text.is_none()) {
         return Err(invalid("nothing to say: give text, html, template or otp"));
     }
     check_tags(&shape.tags)?;
@@ -121,18 +129,12 @@ pub fn decode(record: &Record, message_bytes: usize) -> Result<Job<'_>, Failure>
         template: shape.template,
         variables: shape.variables,
         otp: shape.otp,
-        attachments: attachment::read(shape.attachments)?,
-        headers: headers::read(shape.headers)?,
-        expires_at: shape.expires_at.as_deref().map(read_time).transpose()?,
+        attachments: attachment::check_all(shape.attachments)?,
+        headers: headers::check_all(shape.headers)?,
+        expires_at: shape.expires_at.as_deref().map(expiry::read).transpose()?,
         tags: shape.tags,
         idempotency_key: identity::key(shape.id, record),
     })
-}
-
-fn read_time(text: &str) -> Result<DateTime<Utc>, Failure> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|time| time.to_utc())
-        .map_err(|_| invalid("expires_at: is not a time as RFC 3339 has it, such as 2026-11-24T02:07:47Z"))
 }
 
 type Lists = (Vec<Mailbox>, Vec<Mailbox>, Vec<Mailbox>);
@@ -181,23 +183,22 @@ fn mailbox(given: &Given<'_>, place: impl std::fmt::Display) -> Result<Mailbox, 
     }
 }
 
-/// Whether `subject`, which stands at `place`, is fit for a header.
-///
-/// # Errors
-/// Invalid: a control character, or over 998 bytes.
-pub fn check_subject(place: &str, subject: &str) -> Result<(), Failure> {
-    check_header_text(place, Some(subject))?;
-    if subject.len() > MAX_SUBJECT_BYTES {
-        return Err(invalid(format!("{place}: is longer than {MAX_SUBJECT_BYTES} bytes")));
-    }
-    Ok(())
-}
-
 fn check_header_text(place: impl std::fmt::Display, text: Option<&str>) -> Result<(), Failure> {
     match text {
         Some(text) if has_control(text) => Err(invalid(format!("{place}: holds a control character"))),
         _ => Ok(()),
     }
+}
+
+/// Whether a subject can be sent, a job's own or a template's; else why not, as the end of a sentence.
+pub fn check_subject(subject: &str) -> Result<(), &'static str> {
+    if has_control(subject) {
+        return Err("holds a control character");
+    }
+    if subject.len() > MAX_SUBJECT_BYTES {
+        return Err("is longer than 998 bytes");
+    }
+    Ok(())
 }
 
 fn check_tags(tags: &BTreeMap<Cow<'_, str>, Cow<'_, str>>) -> Result<(), Failure> {

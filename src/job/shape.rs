@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use mailroom_actors::domain::failure::Failure;
 use serde_json::value::RawValue;
 
-use super::members::{Kind, entries, inside, malformed, members, string};
+use super::attachment::GivenAttachment;
+use super::headers::{self, Header};
+use super::members::{Kind, elements, inside, malformed, members, string};
 
 /// Every field of the contract's section 2.
 const FIELDS: [&str; 16] = [
@@ -63,21 +65,8 @@ pub(super) struct Shape<'a> {
     /// An object.
     pub variables: Option<&'a RawValue>,
     pub attachments: Vec<GivenAttachment<'a>>,
-    /// In the job's order.
-    pub headers: Vec<Pair<'a>>,
+    pub headers: Vec<Header<'a>>,
     pub expires_at: Option<Cow<'a, str>>,
-}
-
-/// A member of an object of strings.
-pub(super) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
-
-/// One file as the job gives it, not yet looked into.
-#[derive(Debug)]
-pub(super) struct GivenAttachment<'a> {
-    pub filename: Option<Cow<'a, str>>,
-    pub content_type: Option<Cow<'a, str>>,
-    pub content: Option<Cow<'a, str>>,
-    pub content_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Shape<'a> {
@@ -105,8 +94,8 @@ impl<'a> Shape<'a> {
             expires_at,
         ] = members(job, &FIELDS, "")?;
         let text_of = |value: Option<&'a RawValue>, name| value.map(|value| string(value, name)).transpose();
-        if let Some(kind) = variables.map(Kind::of).filter(|kind| *kind != Kind::Object) {
-            return Err(malformed(format!("variables: must be an object, not {kind}")));
+        if let Some(other) = variables.map(Kind::of).filter(|kind| *kind != Kind::Object) {
+            return Err(malformed(format!("variables: must be an object, not {other}")));
         }
         Ok(Shape {
             to: list(to, "to")?,
@@ -122,33 +111,31 @@ impl<'a> Shape<'a> {
             tags: read_tags(tags)?,
             template: text_of(template, "template")?,
             variables,
-            attachments: read_attachments(attachments)?,
-            headers: pairs(headers, "headers")?,
+            attachments: GivenAttachment::read_all(attachments)?,
+            headers: headers::read(headers)?,
             expires_at: text_of(expires_at, "expires_at")?,
         })
     }
 }
 
-/// What can be read of a job even where the rest of it is no job. Each is none
+/// What can be read of a job even where the rest of it is no job: `id`, `tags` and `from`. Each is none
 /// where it is missing or of the wrong type.
 #[derive(Debug, Default)]
 pub(super) struct Glimpse<'a> {
     pub id: Option<Cow<'a, str>>,
     pub tags: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     pub from: Option<Given<'a>>,
-    pub expires_at: Option<Cow<'a, str>>,
 }
 
 impl<'a> Glimpse<'a> {
     pub fn of(job: &'a RawValue) -> Glimpse<'a> {
-        let Ok([id, tags, from, expires_at]) = members(job, &["id", "tags", "from", "expires_at"], "") else {
+        let Ok([id, tags, from]) = members(job, &["id", "tags", "from"], "") else {
             return Glimpse::default();
         };
         Glimpse {
             id: id.and_then(|value| string(value, "id").ok()),
             tags: read_tags(tags).unwrap_or_default(),
             from: from.and_then(|value| given(value, "from").ok()),
-            expires_at: expires_at.and_then(|value| string(value, "expires_at").ok()),
         }
     }
 }
@@ -187,48 +174,16 @@ fn not_an_address(place: &str, kind: Kind) -> Failure {
     malformed(format!("{place}: must be an address (a string, or an object with email), not {kind}"))
 }
 
-fn elements<'a>(value: &'a RawValue, place: &str) -> Result<Vec<&'a RawValue>, Failure> {
-    serde_json::from_str(value.get()).map_err(|e| malformed(format!("{place}: is not a JSON array: {e}")))
-}
-
 /// The tags; of a name given twice the last. A tag that is null counts as absent.
 fn read_tags<'a>(value: Option<&'a RawValue>) -> Result<BTreeMap<Cow<'a, str>, Cow<'a, str>>, Failure> {
-    Ok(pairs(value, "tags")?.into_iter().collect())
-}
-
-/// The members of an object of strings, in its order; those that are null are left out. Where one is of another type
-/// its number is told, not its name: that may hold anything.
-fn pairs<'a>(value: Option<&'a RawValue>, place: &str) -> Result<Vec<Pair<'a>>, Failure> {
-    let Some(value) = value else { return Ok(Vec::new()) };
-    let entries = entries(value, place)?;
-    let given = entries.into_iter().enumerate().filter(|(_, (_, value))| value.get() != "null");
-    given
-        .map(|(index, (name, value))| {
-            Ok((name, string(value, format_args!("{place}, member {}", index + 1))?))
-        })
-        .collect()
-}
-
-fn read_attachments<'a>(value: Option<&'a RawValue>) -> Result<Vec<GivenAttachment<'a>>, Failure> {
-    let Some(value) = value else { return Ok(Vec::new()) };
-    if Kind::of(value) != Kind::Array {
-        return Err(malformed(format!("attachments: must be an array, not {}", Kind::of(value))));
+    let Some(value) = value else { return Ok(BTreeMap::new()) };
+    if Kind::of(value) != Kind::Object {
+        return Err(malformed(format!("tags: must be an object, not {}", Kind::of(value))));
     }
-    let items = elements(value, "attachments")?.into_iter().enumerate();
-    items
-        .map(|(index, item)| {
-            let place = format!("attachments[{index}]");
-            let names = &["filename", "content_type", "content", "content_id"];
-            let [filename, content_type, content, content_id] = members(item, names, &place)?;
-            let text_of = |value: Option<&'a RawValue>, name| {
-                value.map(|value| string(value, inside(&place, name))).transpose()
-            };
-            Ok(GivenAttachment {
-                filename: text_of(filename, "filename")?,
-                content_type: text_of(content_type, "content_type")?,
-                content: text_of(content, "content")?,
-                content_id: text_of(content_id, "content_id")?,
-            })
-        })
+    let tags: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(value.get())
+        .map_err(|e| malformed(format!("tags: is not a JSON object: {e}")))?;
+    tags.into_iter()
+        .filter(|(_, value)| value.get() != "null")
+        .map(|(name, value)| Ok((name, string(value, "tags, a value")?)))
         .collect()
 }

@@ -1,89 +1,56 @@
-//! What is wrong with a template, in words that never hold a variable's value: an error's own text may.
+//! What is wrong in a folder of templates.
 
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
+use std::fmt;
 
-/// Of a file that does not compile: `welcome.html: line 3: …`. Nothing but the file's own text can be in it.
-pub fn of_source(error: &Error, file: &str) -> String {
-    let line = error.line().unwrap_or(1);
-    format!("{file}: line {line}: {}", error.detail().unwrap_or("it can't be compiled"))
+/// One mistake, for whoever writes the templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Its name in the folder; none where the folder itself is meant.
+    pub file: Option<String>,
+    /// From 1.
+    pub line: Option<usize>,
+    pub what: String,
 }
 
-/// What a rendering without variables shows of files that compile: those that they include and are not there, filters, tests
-/// and functions that do not exist. Whatever else goes wrong then is for want of variables.
-pub fn found_without_variables(environment: &Environment<'_>) -> Vec<String> {
-    let mut lenient = environment.clone();
-    lenient.set_undefined_behavior(UndefinedBehavior::Chainable);
-    let mut mistakes = Vec::new();
-    for (name, template) in lenient.templates() {
-        let Err(error) = template.render(context! {}) else { continue };
-        let mut error = &error;
-        // An included file's error lies within that of the file that includes it, and is told of itself, too.
-        while let Some(inner) = std::error::Error::source(error).and_then(|inner| inner.downcast_ref()) {
-            error = inner;
-        }
-        let is_the_templates = matches!(
-            error.kind(),
-            ErrorKind::TemplateNotFound
-                | ErrorKind::UnknownFilter
-                | ErrorKind::UnknownTest
-                | ErrorKind::UnknownFunction
-        );
-        if is_the_templates {
-            let mistake = of_source(error, error.name().unwrap_or(name));
-            if !mistakes.contains(&mistake) {
-                mistakes.push(mistake);
+impl Mistake {
+    pub(super) fn in_folder(what: impl Into<String>) -> Mistake {
+        Mistake { file: None, line: None, what: what.into() }
+    }
+
+    pub(super) fn in_file(file: &str, line: Option<usize>, what: impl Into<String>) -> Mistake {
+        Mistake { file: Some(file.to_owned()), line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    /// `order.html:3: there is no filter uper`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}", file.escape_debug())?;
+            if let Some(line) = self.line {
+                write!(f, ":{line}")?;
             }
+            f.write_str(": ")?;
         }
+        f.write_str(&self.what)
     }
-    mistakes.sort();
-    mistakes
 }
 
-/// Of a rendering that failed: `missing variable order.id (welcome.html, line 3)`.
-pub fn of_rendering(environment: &Environment<'_>, error: &Error, variables: &Value, limit: usize) -> String {
-    let mut innermost = error;
-    while let Some(inner) = std::error::Error::source(innermost).and_then(|inner| inner.downcast_ref()) {
-        innermost = inner;
+/// All mistakes of one folder; at least one, when it is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    /// One line each, no line end after the last.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{mistake}")?;
+        }
+        Ok(())
     }
-    let place = match (innermost.name(), innermost.line()) {
-        (Some(name), Some(line)) => format!(" ({name}, line {line})"),
-        (Some(name), None) => format!(" ({name})"),
-        (None, _) => String::new(),
-    };
-    let what = match innermost.kind() {
-        ErrorKind::UndefinedError => match missing(environment, innermost, variables) {
-            names if names.is_empty() => "a variable is missing".to_owned(),
-            names => format!("missing variable {}", names.join(" or ")),
-        },
-        ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
-        ErrorKind::WriteFailure => format!("it makes more than {limit} bytes (limits.message_bytes)"),
-        // The detail may repeat a value; the kind does not.
-        kind => kind.to_string(),
-    };
-    what + &place
 }
 
-/// The variables that the line at fault may have missed.
-fn missing(environment: &Environment<'_>, error: &Error, variables: &Value) -> Vec<String> {
-    let Some(template) = error.name().and_then(|name| environment.get_template(name).ok()) else {
-        return Vec::new();
-    };
-    let is_global = |path: &str| {
-        let first = path.split('.').next().unwrap_or_default();
-        environment.globals().any(|(name, _)| name == first)
-    };
-    let is_given = |path: &str| {
-        let value = path.split('.').try_fold(variables.clone(), |value, name| value.get_attr(name).ok());
-        value.is_some_and(|value| !value.is_undefined())
-    };
-    let mut names: Vec<String> = template
-        .undeclared_variables(true)
-        .into_iter()
-        .filter(|path| !is_global(path) && !is_given(path))
-        .collect();
-    names.sort();
-    let line = error.line().and_then(|line| template.source().lines().nth(line.checked_sub(1)?));
-    let in_line: Vec<String> =
-        names.iter().filter(|path| line.is_some_and(|line| line.contains(path.as_str()))).cloned().collect();
-    if in_line.is_empty() { names } else { in_line }
-}
+impl std::error::Error for Mistakes {}

@@ -1,128 +1,117 @@
-//! One set of templates, all compiled: rendered as often as needed, never changed.
+//! One set of templates: compiled together, rendered by name.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::Path;
 
 use mailroom_actors::domain::failure::{Cause, Failure, Stage};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{Environment, Value, context};
 use serde_json::value::RawValue;
 
-use super::folder::{self, File, Part};
-use super::mistake;
+use super::folder::{self, Folder, Part};
+use super::mistake::{Mistake, Mistakes};
+use super::{Rendered, Wanted, engine, otp, references, tokens, variables};
 
-/// Steps that one rendering may take: a loop over all that a job can hold, and not much more.
-const FUEL: u64 = 1_000_000;
+/// A reason lists so many names of templates.
+const NAMES_IN_A_REASON: usize = 20;
 
-const OTP: &str = "otp";
-const OTP_FILES: [(Part, &str, &str); 3] = [
-    (Part::Subject, "otp.subject.txt", "Your verification code"),
-    // No digits beside the code, so that a reader, or a program that looks for it, finds only the code.
-    (Part::Text, "otp.txt", include_str!("otp.txt")),
-    (Part::Html, "otp.html", include_str!("otp.html")),
-];
-
-/// See the module's text.
-#[derive(Debug)]
+/// One set of templates, all compiled.
 pub struct Templates {
     environment: Environment<'static>,
-    parts: BTreeMap<String, Files>,
+    by_name: BTreeMap<String, Files>,
+    otp_is_built_in: bool,
     warnings: Vec<String>,
 }
 
-/// The files of one template, by the names that the environment knows them by.
-#[derive(Debug, Default)]
+/// The files of one template, by their names in the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Files {
     subject: Option<String>,
     text: Option<String>,
     html: Option<String>,
 }
 
-/// Which parts of a template are asked for: what the job gives itself need not be rendered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    pub subject: bool,
-    pub text: bool,
-    pub html: bool,
+impl Default for Templates {
+    /// The built-in ones alone.
+    fn default() -> Templates {
+        Templates::compile(Folder::default()).expect("the built-in templates are Jinja")
+    }
 }
 
-impl Wanted {
-    pub const ALL: Wanted = Wanted { subject: true, text: true, html: true };
-}
-
-/// What a template made. None: not asked for, or the template has no such part.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rendered {
-    /// Trimmed.
-    pub subject: Option<String>,
-    pub text: Option<String>,
-    pub html: Option<String>,
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates").field("by_name", &self.by_name).finish_non_exhaustive()
+    }
 }
 
 impl Templates {
-    /// `otp` alone.
-    pub fn built_in() -> Templates {
-        Templates::of(Vec::new(), Vec::new()).expect("the built-in template has no mistake")
-    }
-
     /// Those of the folder, and the built-in ones that it does not replace.
     ///
     /// # Errors
-    /// All that is wrong, a line for each, with file and line.
-    pub fn load(path: &Path) -> Result<Templates, String> {
-        let folder = folder::read(path);
-        let compiled = Templates::of(folder.files, folder.warnings);
-        match compiled {
-            Ok(templates) if folder.mistakes.is_empty() => Ok(templates),
-            Ok(_) => Err(folder.mistakes.join("\n")),
-            Err(mistakes) => Err(folder.mistakes.into_iter().chain(mistakes).collect::<Vec<_>>().join("\n")),
-        }
+    /// All that is wrong in the folder, with file and line.
+    pub fn read(dir: &Path) -> Result<Templates, Mistakes> {
+        Templates::compile(folder::read(dir))
     }
 
-    fn of(mut files: Vec<File>, warnings: Vec<String>) -> Result<Templates, Vec<String>> {
-        if files.iter().all(|file| file.template != OTP) {
-            let built_in = OTP_FILES.map(|(part, name, source)| File {
-                template: OTP.into(),
-                part,
-                name: name.into(),
-                source: source.into(),
-            });
-            files.extend(built_in);
-        }
-        let mut templates = Templates { environment: environment(), parts: BTreeMap::new(), warnings };
-        let mut mistakes = Vec::new();
-        for file in files {
-            let File { template, part, name, source } = file;
-            if let Err(error) = templates.environment.add_template_owned(name.clone(), source) {
-                mistakes.push(mistake::of_source(&error, &name));
+    pub(super) fn compile(folder: Folder) -> Result<Templates, Mistakes> {
+        let Folder { files, warnings, mut mistakes } = folder;
+        let mut templates = Templates {
+            environment: engine::new(),
+            by_name: BTreeMap::new(),
+            otp_is_built_in: false,
+            warnings,
+        };
+        let mut broken = HashSet::new();
+        for (file, source) in files {
+            let (name, part) = folder::part_of(&file).expect("the folder takes no other files");
+            let of_name = templates.by_name.entry(name.to_owned()).or_default();
+            *of_name.part(part) = Some(file.clone());
+            if let Some((line, what)) = tokens::excess(&source) {
+                broken.insert(file.clone());
+                mistakes.push(Mistake::in_file(&file, Some(line), what));
+                continue;
             }
-            let parts = templates.parts.entry(template).or_default();
-            match part {
-                Part::Subject => parts.subject = Some(name),
-                Part::Text => parts.text = Some(name),
-                Part::Html => parts.html = Some(name),
-            }
-        }
-        for (template, files) in &templates.parts {
-            if files.text.is_none() && files.html.is_none() {
-                mistakes.push(format!(
-                    "{template}.subject.txt: there is no body beside it: {template}.txt, {template}.html, or both"
-                ));
+            if let Err(error) = templates.environment.add_template_owned(file.clone(), source) {
+                // Before there are variables there is no value that its text could show.
+                broken.insert(file.clone());
+                let what = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+                let what = what.replace(char::is_control, " ");
+                mistakes.push(Mistake::in_file(&file, error.line(), format!("{}{what}", error.kind())));
             }
         }
-        mistakes.extend(mistake::found_without_variables(&templates.environment));
-        if mistakes.is_empty() { Ok(templates) } else { Err(mistakes) }
+        for (name, files) in &templates.by_name {
+            if let Files { subject: Some(file), text: None, html: None } = files {
+                let what = format!("is a subject without a body: {name}.txt or {name}.html is missing");
+                mistakes.push(Mistake::in_file(file, None, what));
+            }
+        }
+        if !templates.by_name.contains_key(otp::NAME) {
+            templates.add_otp();
+        }
+        let (found, warnings) = references::check(&templates.environment, &broken);
+        mistakes.extend(found);
+        templates.warnings.extend(warnings);
+        mistakes.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        if mistakes.is_empty() { Ok(templates) } else { Err(Mistakes(mistakes)) }
     }
 
-    /// In the order of the alphabet.
+    /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.parts.keys().map(String::as_str)
+        self.by_name.keys().map(String::as_str)
     }
 
-    /// What in the folder was not understood and does no harm, a line each.
+    /// What works, and is seldom meant: one text each, with the file.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The files of the template `name`, in the order subject, text, HTML; none of a built-in one. None when there
+    /// is no such template.
+    pub fn files(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
+        let Files { subject, text, html } = self.by_name.get(name)?;
+        let is_on_disk = name != otp::NAME || !self.otp_is_built_in;
+        let files = [subject, text, html].into_iter().flatten().filter(move |_| is_on_disk);
+        Some(files.map(String::as_str))
     }
 
     /// Renders the wanted parts of the template `name` with these variables (a JSON object; none: an empty one),
@@ -138,7 +127,7 @@ impl Templates {
         wanted: Wanted,
         limit: usize,
     ) -> Result<Rendered, Failure> {
-        self.render_with(name, &read(variables)?, wanted, limit)
+        self.render_files(name, variables::read(variables), wanted, limit).map_err(failure)
     }
 
     /// As [`Templates::render`] of the template `otp`, with `otp` set to `code` over the variables.
@@ -153,93 +142,64 @@ impl Templates {
         limit: usize,
     ) -> Result<Rendered, Failure> {
         let variables = match variables {
-            None => context! { otp => code },
-            Some(_) => context! { otp => code, ..read(variables)? },
+            None => Ok(context! { otp => code }),
+            given => variables::read(given).map(|given| context! { otp => code, ..given }),
         };
-        self.render_with(OTP, &variables, wanted, limit)
+        self.render_files(otp::NAME, variables, wanted, limit).map_err(failure)
     }
 
-    fn render_with(
+    fn render_files(
         &self,
         name: &str,
-        variables: &Value,
+        variables: Result<Value, String>,
         wanted: Wanted,
         limit: usize,
-    ) -> Result<Rendered, Failure> {
-        let files = self.parts.get(name).ok_or_else(|| {
-            // What is no name may be anything, and is not repeated.
-            refused(match folder::is_name(name) {
-                true => format!("template: there is none called {name}"),
-                false => "template: is not the name of one (letters, digits, \"_\" and \"-\")".into(),
-            })
-        })?;
-        let part = |file: &Option<String>, is_wanted: bool| {
+    ) -> Result<Rendered, String> {
+        let files = self.by_name.get(name).ok_or_else(|| self.unknown())?;
+        let variables = variables?;
+        let render = |is_wanted: bool, file: &Option<String>| {
             let file = file.as_deref().filter(|_| is_wanted);
-            file.map(|file| self.render_file(name, file, variables, limit)).transpose()
+            file.map(|file| engine::render(&self.environment, file, variables.clone(), limit)).transpose()
         };
+        let subject = render(wanted.subject, &files.subject)?;
         Ok(Rendered {
-            subject: part(&files.subject, wanted.subject)?.map(|subject| subject.trim().to_owned()),
-            text: part(&files.text, wanted.text)?,
-            html: part(&files.html, wanted.html)?,
+            subject: subject.map(|subject| subject.trim().to_owned()),
+            text: render(wanted.text, &files.text)?,
+            html: render(wanted.html, &files.html)?,
         })
     }
 
-    fn render_file(
-        &self,
-        name: &str,
-        file: &str,
-        variables: &Value,
-        limit: usize,
-    ) -> Result<String, Failure> {
-        let template = self.environment.get_template(file).expect("every part is in the environment");
-        let mut page = Page { text: Vec::new(), limit };
-        match template.render_captured_to(variables.clone(), &mut page) {
-            Ok(_) => Ok(String::from_utf8(page.text).expect("templates and variables are UTF-8")),
-            Err(error) => {
-                let what = mistake::of_rendering(&self.environment, &error, variables, limit);
-                Err(refused(format!("template {name}: {what}")))
-            }
+    /// The name that was asked for is not repeated: it may be anything.
+    fn unknown(&self) -> String {
+        let names: Vec<_> = self.names().take(NAMES_IN_A_REASON).collect();
+        let more = match self.by_name.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("template: there is none of that name; there are: {}{more}", names.join(", "))
+    }
+
+    fn add_otp(&mut self) {
+        let files = [("otp.subject.txt", otp::SUBJECT), ("otp.txt", otp::TEXT), ("otp.html", otp::HTML)];
+        for (file, source) in files {
+            self.environment.add_template(file, source).expect("the built-in template is Jinja");
+        }
+        let [subject, text, html] = files.map(|(file, _)| Some(file.to_owned()));
+        self.by_name.insert(otp::NAME.to_owned(), Files { subject, text, html });
+        self.otp_is_built_in = true;
+    }
+}
+
+impl Files {
+    fn part(&mut self, part: Part) -> &mut Option<String> {
+        match part {
+            Part::Subject => &mut self.subject,
+            Part::Text => &mut self.text,
+            Part::Html => &mut self.html,
         }
     }
 }
 
-/// What is rendered, up to a limit.
-struct Page {
-    text: Vec<u8>,
-    limit: usize,
-}
-
-impl io::Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.text.len() + bytes.len() > self.limit {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let mut syntax = SyntaxConfig::builder();
-    environment
-        .set_syntax(syntax.keep_trailing_newline(true).build().expect("the delimiters are the usual ones"));
-    environment.set_fuel(Some(FUEL));
-    environment
-}
-
-fn read(variables: Option<&RawValue>) -> Result<Value, Failure> {
-    let Some(variables) = variables else { return Ok(context! {}) };
-    // It is known to be JSON: what is left is its depth.
-    serde_json::from_str(variables.get())
-        .map_err(|_| refused("variables: can't be read by the template engine".into()))
-}
-
-fn refused(reason: String) -> Failure {
+fn failure(reason: String) -> Failure {
     Failure::before_attempt(Stage::Render, Cause::Render, reason)
 }

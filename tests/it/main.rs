@@ -23,4 +23,5 @@ mod relay_limits;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;
 mod smtp_faults;
+mod templates;
 mod the_harness;

@@ -1,10 +1,15 @@
 //! The jobs that `mailroom send` puts on the queue.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{SecondsFormat, Utc};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::Arguments;
 
@@ -27,15 +32,19 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub fn new(arguments: &Arguments) -> Source {
-        match &arguments.file {
+    /// Where the arguments say. Reads the files that go into a job, and the clock for `--expires-in`.
+    ///
+    /// # Errors
+    /// When one of those files can't be read; the text names it.
+    pub fn new(arguments: &Arguments) -> Result<Source, String> {
+        Ok(match &arguments.file {
             Some(path) => Source::File { path: path.clone(), lines: None },
             None => {
                 let key = arguments.key.as_ref().map(|key| key.clone().into_bytes());
-                let value = job(arguments).to_string().into_bytes();
+                let value = serde_json::to_vec(&job(arguments)?).expect("a job is JSON");
                 Source::Same { job: Job { key, value }, left: arguments.count }
             }
-        }
+        })
     }
 
     /// The next job; none after the last. Waits for a file or stdin. Lines of nothing but white space are
@@ -90,30 +99,76 @@ fn next_line(lines: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The job's JSON: contract, section 2.
-fn job(arguments: &Arguments) -> Value {
-    let mut job = Map::new();
+/// The job's JSON: contract, section 2. The variables stay as they were written.
+fn job(arguments: &Arguments) -> Result<BTreeMap<&'static str, Box<RawValue>>, String> {
+    let mut job = BTreeMap::new();
+    let mut put = |name, value: &Value| {
+        job.insert(name, serde_json::value::to_raw_value(value).expect("a value is JSON"));
+    };
     for (name, addresses) in [("to", &arguments.to), ("cc", &arguments.cc), ("bcc", &arguments.bcc)] {
         match addresses.as_slice() {
-            [] => continue,
-            [one] => job.insert(name.into(), one.as_str().into()),
-            several => job.insert(name.into(), several.to_vec().into()),
-        };
+            [] => {}
+            [one] => put(name, &one.as_str().into()),
+            several => put(name, &several.to_vec().into()),
+        }
     }
+    let expires_in =
+        arguments.expires_in.map(|left| (Utc::now() + left).to_rfc3339_opts(SecondsFormat::Millis, true));
     let texts = [
         ("from", &arguments.from),
+        ("reply_to", &arguments.reply_to),
         ("subject", &arguments.subject),
         ("text", &arguments.text),
         ("html", &arguments.html),
         ("otp", &arguments.otp),
+        ("template", &arguments.template),
+        ("expires_at", &expires_in),
+        ("expires_at", &arguments.expires_at),
         ("id", &arguments.id),
     ];
     for (name, text) in texts {
         if let Some(text) = text {
-            job.insert(name.into(), text.as_str().into());
+            put(name, &text.as_str().into());
         }
     }
-    Value::Object(job)
+    for (name, pairs) in [("headers", &arguments.headers), ("tags", &arguments.tags)] {
+        if !pairs.is_empty() {
+            let pairs = pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+            put(name, &Value::Object(pairs.collect()));
+        }
+    }
+    if !arguments.attachments.is_empty() {
+        let attachments = arguments.attachments.iter().map(|path| attachment(path));
+        put("attachments", &attachments.collect::<Result<Value, String>>()?);
+    }
+    if let Some(variables) = arguments.variables.read()? {
+        job.insert("variables", variables);
+    }
+    Ok(job)
+}
+
+fn attachment(path: &Path) -> Result<Value, String> {
+    let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(json!({"filename": name, "content_type": content_type(path), "content": STANDARD.encode(content)}))
+}
+
+/// By the file's ending, for the usual ones.
+fn content_type(path: &Path) -> &'static str {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("pdf") => "application/pdf",
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("csv") => "text/csv; charset=utf-8",
+        Some("html") => "text/html; charset=utf-8",
+        Some("ics") => "text/calendar; charset=utf-8",
+        Some("json") => "application/json",
+        Some("zip") => "application/zip",
+        _ => "application/octet-stream",
+    }
 }
 
 #[cfg(test)]

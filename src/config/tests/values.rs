@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::Setup;
 use crate::config::forms;
 use crate::config::keys::{self, KEYS};
 use crate::config::kind::{Kind, Raw, Value, WrittenAs};
@@ -40,7 +41,7 @@ proptest! {
                     min <= read && read <= max
                 }
                 (Kind::Real { min, max } | Kind::Rate { min, max }, Some(Value::Real(read))) => min <= read && read <= max,
-                (Kind::List { .. }, Some(Value::List(items))) => items.iter().all(|item| text.contains(item)),
+                (Kind::List { .. }, Some(Value::List(items))) => items.len() <= text.split(',').count(),
                 (_, Some(read)) => read == Value::Text(text.clone()),
             };
             prop_assert!(within, "{} {text:?}", key.name);
@@ -169,7 +170,13 @@ const FORMS: [(Form, &[&str], &[&str]); 7] = [
     ),
     (
         forms::is_mailbox,
-        &["a@example.com", "Ada <a@example.com>", "<a@example.com>", "\"Lovelace. Ada\" <a@example.com>"],
+        &[
+            "a@example.com",
+            "Ada <a@example.com>",
+            "<a@example.com>",
+            "\"Lovelace. Ada\" <a@example.com>",
+            "ä@example.com",
+        ],
         &[
             "",
             "ada",
@@ -201,4 +208,42 @@ fn texts_have_their_forms() {
     }
     assert!(forms::is_topic(&"t".repeat(249)) && !forms::is_topic(&"t".repeat(250)));
     assert!(forms::is_name(&"n".repeat(255)) && !forms::is_name(&"n".repeat(256)));
+}
+
+#[test]
+fn a_list_is_an_array_of_strings_or_has_commas() {
+    let domains = |setup: Setup| setup.good().email.allowed_from_domains;
+    let from = |domain: &str| Setup::valid().set(&format!("smtp.from=a@{domain}"));
+    let expected = ["example.com", "xn--bcher-kva.example", "c.d.example"];
+    for setting in ["Example.COM,bücher.example,c.d.example", " example.com , BÜCHER.example,C.d.example "]
+    {
+        let key = "MAILROOM__EMAIL__ALLOWED_FROM_DOMAINS";
+        assert_eq!(domains(from("EXAMPLE.com").environment(key, setting)), expected);
+        assert_eq!(
+            domains(from("bücher.example").set(&format!("email.allowed_from_domains={setting}"))),
+            expected
+        );
+    }
+    let file = "[email]\nallowed_from_domains = [\"Example.com\", \"bücher.example\",\n\"c.d.example\"]\n";
+    assert_eq!(domains(from("xn--bcher-kva.EXAMPLE").file(file)), expected);
+    for nothing in ["[]", "[ ]"] {
+        assert!(
+            domains(from("a.example").file(&format!("[email]\nallowed_from_domains = {nothing}\n")))
+                .is_empty()
+        );
+    }
+    assert!(domains(from("a.example").set("email.allowed_from_domains=")).is_empty());
+    for wrong in [
+        "\"example.com\"",
+        "[\"\"]",
+        "[\"example.com,b.example\"]",
+        "[1]",
+        "[[\"example.com\"]]",
+        "{ a = 1 }",
+    ] {
+        let problems =
+            from("example.com").file(&format!("[email]\nallowed_from_domains = {wrong}\n")).wrong();
+        assert_eq!(problems.len(), 1, "{wrong}: {problems:?}");
+        assert!(problems[0].starts_with("email.allowed_from_domains"), "{problems:?}");
+    }
 }

@@ -12,7 +12,7 @@ struct Line {
 
 fn source(arguments: &[&str]) -> Source {
     let line = Line::parse_from(std::iter::once("send").chain(arguments.iter().copied()));
-    Source::new(&line.arguments)
+    Source::new(&line.arguments).expect("its files can be read")
 }
 
 fn all(mut source: Source) -> Vec<Job> {
@@ -93,4 +93,79 @@ fn the_lines_of_a_file_are_jobs_as_they_are() {
 fn a_file_that_is_not_there_is_named() {
     let error = source(&["--file", "/no/such/jobs"]).next().expect_err("there is none");
     assert!(error.to_string().starts_with("/no/such/jobs: "), "{error}");
+}
+
+#[test]
+fn every_option_has_its_place_in_the_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        path.display().to_string()
+    };
+    let (pdf, other) = (path("Invoice.PDF", "%PDF"), path("data", "?"));
+    let variables = path("variables.json", "{\"order\": {\"id\": 7}, \"name\": \"Bob\"}");
+    let jobs = all(source(&[
+        "--to",
+        "a@example.com",
+        "--to",
+        "b@example.com",
+        "--reply-to",
+        "help@example.com",
+        "--template",
+        "order",
+        "--variables",
+        &variables,
+        "--var",
+        "name=Ada",
+        "--attach",
+        &pdf,
+        "--attach",
+        &other,
+        "--header",
+        "X-Campaign: spring: 1",
+        "--header",
+        "List-Id:<a>",
+        "--tag",
+        "tenant=shop",
+        "--expires-at",
+        "2026-11-24T12:00:00Z",
+        "--subject",
+        "Own",
+    ]));
+    let job: Value = serde_json::from_slice(&jobs[0].value).expect("JSON");
+    let expected = json!({
+        "to": ["a@example.com", "b@example.com"],
+        "reply_to": "help@example.com",
+        "template": "order",
+        "subject": "Own",
+        "variables": {"order": {"id": 7}, "name": "Ada"},
+        "attachments": [
+            {"filename": "Invoice.PDF", "content_type": "application/pdf", "content": "JVBERg=="},
+            {"filename": "data", "content_type": "application/octet-stream", "content": "Pw=="},
+        ],
+        "headers": {"X-Campaign": "spring: 1", "List-Id": "<a>"},
+        "tags": {"tenant": "shop"},
+        "expires_at": "2026-11-24T12:00:00Z",
+    });
+    assert_eq!(job, expected);
+}
+
+#[test]
+fn expires_in_counts_from_now() {
+    let before = Utc::now();
+    let jobs = all(source(&["--to", "a@example.com", "--text", "", "--expires-in", "15m"]));
+    let job: Value = serde_json::from_slice(&jobs[0].value).expect("JSON");
+    let at =
+        chrono::DateTime::parse_from_rfc3339(job["expires_at"].as_str().expect("a text")).expect("a time");
+    let left = at.signed_duration_since(before).num_milliseconds();
+    assert!((899_999..960_000).contains(&left), "{left} ms");
+}
+
+#[test]
+fn a_file_that_can_not_be_attached_is_named() {
+    let line =
+        Line::parse_from(["send", "--to", "a@example.com", "--text", "x", "--attach", "/nowhere/a.pdf"]);
+    let error = Source::new(&line.arguments).err().expect("it is not there");
+    assert!(error.starts_with("/nowhere/a.pdf: "), "{error}");
 }
