@@ -106,8 +106,17 @@ fn mailboxes(list: Option<&Address<'_>>) -> Vec<Mailbox> {
 }
 
 fn headers(message: &Message<'_>) -> Vec<(String, String)> {
+    // It takes some apart into addresses and ids: what needs no decoding is shown as it stands.
+    let raw = |header: &mail_parser::Header<'_>| {
+        let bytes = &message.raw_message[header.offset_start as usize..header.offset_end as usize];
+        String::from_utf8_lossy(bytes).replace("\r\n", "").trim().to_owned()
+    };
     let of = |header: &mail_parser::Header<'_>| {
-        (header.name().to_owned(), header.value().as_text().unwrap_or_default().to_owned())
+        let value = match raw(header) {
+            encoded if encoded.contains("=?") => header.value().as_text().unwrap_or_default().to_owned(),
+            plain => plain,
+        };
+        (header.name().to_owned(), value)
     };
     message.headers().iter().map(of).collect()
 }

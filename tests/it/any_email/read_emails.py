@@ -7,8 +7,15 @@ import json
 import sys
 
 
+def whole(text):
+    """UTF-8 that stands in a header as it is (RFC 6532) comes as surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8")
+
+
 def mailboxes(header):
-    return [[a.display_name, f"{a.username}@{a.domain}"] for a in header.addresses] if header else []
+    if not header:
+        return []
+    return [[whole(a.display_name), whole(f"{a.username}@{a.domain}")] for a in header.addresses]
 
 
 def read(message):
@@ -16,7 +23,11 @@ def read(message):
     attachments = []
     defects = [str(defect) for defect in message.defects]
     for name, header in message.items():
-        defects += [f"{name}: {defect}" for defect in getattr(header, "defects", [])]
+        # Python knows no encoded word between quotes, which other programs write and read as the name of a file, and
+        # complains of UTF-8 as it is.
+        known = ("encoded word inside quoted string", "Non-ASCII characters found")
+        found = [str(defect) for defect in getattr(header, "defects", [])]
+        defects += [f"{name}: {defect}" for defect in found if not any(text in defect for text in known)]
     for part in message.walk():
         defects += [str(defect) for defect in part.defects]
         if part.is_multipart():
@@ -45,7 +56,7 @@ def read(message):
         "text": text,
         "html": html,
         "attachments": attachments,
-        "headers": [[name, str(value)] for name, value in message.items()],
+        "headers": [[name, whole(str(value))] for name, value in message.items()],
         "defects": defects,
     }
 

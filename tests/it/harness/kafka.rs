@@ -164,8 +164,9 @@ impl Kafka {
             consumer.assign(&assignment).expect("assigning asks nobody");
             let mut next = low;
             while next < high {
-                let message =
-                    consumer.poll(ANSWER_TIMEOUT).expect("Kafka answers").expect("the record can be read");
+                // A poll may end early for what concerns the assignment before.
+                let message = until("a record", || consumer.poll(Duration::from_secs(1)));
+                let message = message.expect("the record can be read");
                 next = message.offset() + 1;
                 records.push(Record {
                     partition,
