@@ -25,7 +25,7 @@ def read(message):
     for name, header in message.items():
         # Python knows no encoded word between quotes, which other programs write and read as the name of a file, and
         # complains of UTF-8 as it is.
-        known = ("encoded word inside quoted string", "Non-ASCII characters found")
+        known = ("encoded word inside quoted string", "on-ASCII characters")
         found = [str(defect) for defect in getattr(header, "defects", [])]
         defects += [f"{name}: {defect}" for defect in found if not any(text in defect for text in known)]
     for part in message.walk():
