@@ -15,7 +15,7 @@ use crate::ports::{Composer, WallClock};
 /// No job is kept that long: what lies beyond is as good as never, and can be added to any moment.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// The last moment at which an attempt may begin.
+/// From this moment on no attempt may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
     pub at: Instant,
@@ -52,6 +52,6 @@ impl Deadline {
 
     /// Whether no attempt may begin any more.
     pub fn has_passed(self) -> bool {
-        self.at < Instant::now()
+        self.at <= Instant::now()
     }
 }

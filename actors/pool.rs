@@ -76,7 +76,7 @@ impl Pool {
     /// The jobs whose time has passed while they waited for an attempt, given up. To be called every now and then: it
     /// costs nothing while no time has passed.
     pub fn take_expired(&mut self) -> Vec<Ticket> {
-        if self.next_expiry.is_none_or(|at| Instant::now() <= at) {
+        if self.next_expiry.is_none_or(|at| Instant::now() < at) {
             return Vec::new();
         }
         let mut expired = Vec::new();

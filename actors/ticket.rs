@@ -25,7 +25,7 @@ pub struct Claim {
     pub history: History,
     /// Not to be attempted before.
     pub not_before: Option<Instant>,
-    /// No attempt begins after it.
+    /// No attempt begins from then on.
     pub deadline: Option<Deadline>,
     /// When its last attempt or probe ended.
     pub last_tried: Option<Instant>,

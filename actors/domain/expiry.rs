@@ -15,9 +15,9 @@ pub struct TimeLeft {
 }
 
 impl TimeLeft {
-    /// Whether an attempt may begin after this wait. At the very moment it still may.
+    /// Whether an attempt may begin after this wait.
     pub fn allows(self, wait: Duration) -> bool {
-        wait <= self.left
+        wait < self.left
     }
 }
 
@@ -92,12 +92,12 @@ mod tests {
             prop_assert_eq!(in_time(retry.clone(), None, Some(&last)), retry.clone());
             match in_time(retry.clone(), Some(left), Some(&last)) {
                 Decision::DeadLetter(failure) => {
-                    prop_assert!(wait > left.left);
+                    prop_assert!(wait >= left.left);
                     prop_assert_eq!(failure.cause, Cause::Expired);
                     prop_assert!(failure.reason.ends_with(&last.reason));
                 }
                 unchanged => {
-                    prop_assert!(wait <= left.left);
+                    prop_assert!(wait < left.left);
                     prop_assert_eq!(unchanged, retry);
                 }
             }

@@ -6,6 +6,7 @@ mod assignments;
 mod careful;
 mod circuit;
 mod deaths;
+mod expiry;
 mod resizing;
 mod restored;
 mod waiting;

@@ -64,6 +64,8 @@ pub struct Fakes {
     pub letters_deadly: AtomicI64,
     /// Jobs from this offset on are put off each time (451); 0: none.
     pub put_off_from: AtomicI64,
+    /// Jobs may be sent for so many milliseconds once they are taken; 0: for ever, under 0: no more.
+    pub expires_after_ms: AtomicI64,
     /// How long the relay thinks about a final dot, in seconds.
     pub slow_dot_seconds: AtomicU64,
     /// Final dots that the relay has seen.
@@ -240,7 +242,9 @@ impl Composer for FakeComposer {
     }
 
     fn expiry(&self, _: &Record, _: DateTime<Utc>) -> Option<Expiry> {
-        None
+        let after = self.0.expires_after_ms.load(Ordering::Relaxed);
+        let left = Duration::from_millis(u64::try_from(after).unwrap_or_default());
+        (after != 0).then_some(Expiry { left, set_by: "expires_at" })
     }
 
     fn tags(&self, _: &Record) -> Option<String> {
