@@ -221,6 +221,10 @@ async fn offer(
     known: &RefCell<Known>,
     waited: &Cell<Duration>,
 ) -> (AttemptEnd, Option<Box<dyn Connection>>) {
+    if let Some(failure) = gate.ticket.expired() {
+        // Composing may panic, or find something else: what has expired is neither.
+        return (AttemptEnd::Failed(failure), connection.map(|kept| kept.connection));
+    }
     // What is not connected yet may turn out to take less than 8BITMIME.
     let body_type = connection.as_ref().map_or(BodyType::SevenBit, |kept| kept.connection.body_type());
     let mut email = match compose(&record, body_type, tools).await {

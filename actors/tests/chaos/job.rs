@@ -49,6 +49,8 @@ pub struct Job {
     pub offset: i64,
     pub bytes: usize,
     pub making: Making,
+    /// Not to be sent from then on, in milliseconds since the epoch.
+    pub expires_at: Option<u64>,
     pub made: u32,
     /// The final dot is answered 451 the first so many times.
     pub put_off_at_the_dot: u32,
@@ -74,12 +76,19 @@ pub struct Job {
 }
 
 impl Job {
-    pub fn draw(plan: &Plan, rng: &mut Rng, partition: usize, offset: i64) -> Job {
+    /// One that is produced at `now`.
+    pub fn draw(plan: &Plan, rng: &mut Rng, partition: usize, offset: i64, now: u64) -> Job {
         let making = match rng.u32(0..60) {
             0 | 1 => Making::Invalid,
             2 | 3 => Making::Panics(rng.u32(1..5)),
             4 if plan.killers && !plan.heavy => Making::Kills,
             _ => Making::Works,
+        };
+        let lives_ms = match rng.u32(0..24) {
+            0 => Some(rng.u64(0..60)),
+            1 | 2 => Some(rng.u64(60..4_000)),
+            3 | 4 => Some(rng.u64(1_000..30_000)),
+            _ => None,
         };
         let several = if rng.u32(0..4) == 0 { rng.usize(2..5) } else { 1 };
         let recipients: Vec<Recipient> = std::iter::repeat_with(|| {
@@ -107,6 +116,7 @@ impl Job {
             offset,
             bytes: if rng.u32(0..8) == 0 { rng.usize(200..900) } else { rng.usize(1..80) },
             making,
+            expires_at: lives_ms.map(|ms| now + ms),
             made: 0,
             put_off_at_the_dot: if rng.u32(0..12) == 0 { rng.u32(1..3) } else { 0 },
             transactions: 0,

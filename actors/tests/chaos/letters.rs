@@ -26,6 +26,7 @@ impl World {
             self.note(format!("worker {incarnation}: the letter of job {job} is refused"));
             return Err("not enough replicas".into());
         }
+        self.check_expired(incarnation, job, letter);
         let denied = now < self.until.letters_denied && self.rng.bool();
         let orphan = self.letter_is_orphan(incarnation, job) || denied;
         self.note(format!(

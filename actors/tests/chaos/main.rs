@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod expiry;
 mod group;
 mod job;
 mod letters;
@@ -91,7 +92,7 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     let summary = format!(
         "{} seeds: {} jobs, {} copies, {} repeated, {} letters, {} kills, {} losses, {} revokes, {} stops, \
-         {} panics, {} commits, {} refused, {} ambiguous, {} circuits opened, {} probes, {} dead-lettered crash, {} innocents of them, {} s simulated",
+         {} panics, {} commits, {} refused, {} ambiguous, {} circuits opened, {} probes, {} dead-lettered crash, {} innocents of them, {} expired, {} s simulated",
         reports.len(),
         sum(|r| r.jobs as u64),
         sum(|r| r.counts.copies.into()),
@@ -109,6 +110,7 @@ fn assert_promises(plan: impl Fn(u64) -> Plan + Sync) {
         sum(|r| r.counts.probes.into()),
         sum(|r| r.counts.crashes.into()),
         sum(|r| r.counts.innocents.into()),
+        sum(|r| r.counts.expired.into()),
         sum(|r| r.simulated_ms / 1_000),
     );
     println!("{summary}");
@@ -206,4 +208,10 @@ fn a_worker_that_does_not_keep_to_its_settings_is_noticed() {
     for oracle in ["rate", "connections", "circuit", "attempts"] {
         assert!(found.contains_key(oracle), "{oracle}: {found:?}");
     }
+}
+
+#[test]
+fn a_worker_that_sends_what_has_expired_or_gives_up_what_has_not_is_noticed() {
+    let found = complaints(Broken::ExpiriesAreToldWrong);
+    assert!(found.contains_key("expiry"), "{found:?}");
 }

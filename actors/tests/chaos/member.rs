@@ -557,6 +557,7 @@ impl Poll {
                 if broken == Broken::RecordsAreSkipped && world.rng.u32(0..10) == 0 {
                     continue;
                 }
+                world.forgets_deadline(self.incarnation, job);
                 let record = record(number, offset, job, &world);
                 world.check_intake(self.incarnation, self.credits.in_use().0);
                 self.credits.admit(record.size());

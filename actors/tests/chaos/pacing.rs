@@ -72,6 +72,8 @@ impl World {
 
     /// The worker makes an e-mail of the job: this is how each attempt begins.
     pub fn attempt_begins(&mut self, incarnation: usize, job: usize) {
+        self.check_in_time(incarnation, job, "is attempted");
+        let may_expire = self.may_soon_expire(incarnation, job);
         let now = self.now();
         let interval = self.plan.probe_interval_ms;
         let found = &mut self.jobs[job];
@@ -88,7 +90,7 @@ impl World {
                 self.counts.probes += 1;
                 let last = pacing.last_probe_at.replace(now);
                 let too_soon = last.filter(|last| now < last + interval);
-                if matches!(self.jobs[job].making, crate::job::Making::Works) {
+                if matches!(self.jobs[job].making, crate::job::Making::Works) && !may_expire {
                     too_soon.map(|last| format!("job {job} is a probe {} ms after another one", now - last))
                 } else {
                     // It is no attempt, or shows nothing.
@@ -133,7 +135,8 @@ impl World {
     }
 
     /// An e-mail goes to MAIL.
-    pub fn sends(&mut self, incarnation: usize) {
+    pub fn sends(&mut self, incarnation: usize, job: usize) {
+        self.check_in_time(incarnation, job, "goes to MAIL");
         let now = self.now();
         let Some(last) = self.incarnations[incarnation].pacing.last_sent_at.replace(now) else { return };
         let Some(rate) = self.plan.max_rate else { return };

@@ -25,6 +25,8 @@ pub enum Broken {
     AssignmentsAreNotRevoked,
     /// The workers are given other limits than they are measured by.
     SettingsAreNotKept,
+    /// Jobs are said to expire later or earlier than they do.
+    ExpiriesAreToldWrong,
 }
 
 /// A port that panics at one of its next calls.
@@ -88,6 +90,10 @@ pub enum Fault {
     },
     LettersRefused {
         ms: u64,
+    },
+    /// The wall clock of all workers is set, to so much more than the time that has passed.
+    ClockStep {
+        ms: i64,
     },
     /// Letters are stored, and said not to be.
     LettersDenied {
@@ -176,7 +182,7 @@ impl Plan {
         let ms = rng.u64(200..8_000);
         let rough = self.kind == Kind::Rough;
         loop {
-            return match rng.u32(0..20) {
+            return match rng.u32(0..21) {
                 0 | 1 => Fault::Stop { slot, back_after_ms: Some(rng.u64(0..5_000)) },
                 2 => Fault::Stop { slot, back_after_ms: None },
                 3 | 4 => Fault::Start { slot },
@@ -194,6 +200,9 @@ impl Plan {
                 11 | 12 => Fault::RelayIsAwkward { ms: ms * 2 },
                 13 => Fault::LettersRefused { ms },
                 14 => Fault::LettersDenied { ms },
+                20 => {
+                    Fault::ClockStep { ms: [-3_600_000, -2_000, 0, 500, 2_000, 3_600_000][rng.usize(0..6)] }
+                }
                 15 | 16 if rough => Fault::Kill { slot, back_after_ms: rng.u64(0..8_000) },
                 17 | 18 if rough => Fault::Cut { slot, ms: rng.u64(1_000..15_000) },
                 19 if rough => Fault::Burn { slot, fuse: Fuse::SendPastTheDot, calls: rng.i64(1..10) },

@@ -303,7 +303,7 @@ impl FakeConnection {
     async fn run(&mut self, job: usize, to: &[usize], gate: &dyn Gate) -> Vec<Outcome> {
         let (world, incarnation) = (Shared::clone(&self.world), self.incarnation);
         let wait = world.lock().rng.u64(1..30);
-        world.lock().sends(incarnation);
+        world.lock().sends(incarnation, job);
         self.usable = false;
         sleep(Duration::from_millis(wait)).await;
         World::burn(&world, incarnation, Fuse::Send, Some(job));

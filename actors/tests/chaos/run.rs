@@ -125,6 +125,7 @@ impl Run {
                 world.until.few_connections = now + ms;
             }
             Fault::RelayIsAwkward { ms } => world.until.awkward = now + ms,
+            Fault::ClockStep { ms } => world.clock_step_ms = *ms,
             Fault::LettersRefused { ms } => world.until.letters_refused = now + ms,
             Fault::LettersDenied { ms } => world.until.letters_denied = now + ms,
             Fault::Start { slot }
@@ -251,6 +252,11 @@ impl Run {
         let sum = books.sent + books.dead_lettered + books.expired + books.in_flight + books.returned;
         if books.consumed != sum || books.waiting > books.in_flight {
             world.violate("O5", format!("worker {}: {books:?}", worker.incarnation));
+        }
+        let (expired, others) = world.incarnations[worker.incarnation].letters;
+        if books.expired > expired || books.dead_lettered > others {
+            let what = format!("worker {}: {expired} and {others} letters, {books:?}", worker.incarnation);
+            world.violate("O5", what);
         }
         let (jobs, bytes) = worker.credits.in_use();
         let largest = 900;

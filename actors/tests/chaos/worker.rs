@@ -140,6 +140,8 @@ impl World {
             burnt_at: None,
             fuses: BTreeMap::new(),
             ended_by_a_job: false,
+            deadlines: BTreeMap::new(),
+            letters: (0, 0),
             pacing: Pacing::new(throttle, now, self.plan.mailers),
         });
         let number = self.incarnations.len() - 1;
@@ -199,8 +201,12 @@ impl Composer for Port {
         })
     }
 
-    fn expiry(&self, _: &Record, _: DateTime<Utc>) -> Option<Expiry> {
-        None
+    fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry> {
+        let mut world = self.world.lock();
+        let job = world.job_at(record.partition, record.offset);
+        assert_eq!(now.timestamp_millis(), world.wall_ms(), "the clock is asked right before");
+        let left = world.tell_expiry(self.incarnation, job)?;
+        Some(Expiry { left, set_by: "expires_at" })
     }
 
     fn tags(&self, _: &Record) -> Option<String> {
@@ -211,7 +217,9 @@ impl Composer for Port {
 impl WallClock for Port {
     fn now(&self) -> DateTime<Utc> {
         World::burn(&self.world, self.incarnation, self.fuse, None);
-        DateTime::UNIX_EPOCH + self.world.lock().began.elapsed()
+        let world = self.world.lock();
+        let step = chrono::TimeDelta::milliseconds(world.clock_step_ms);
+        DateTime::UNIX_EPOCH + world.began.elapsed() + step
     }
 }
 

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::expiry::Deadline;
 use crate::group::Group;
 use crate::job::Job;
 use crate::oracles::Violation;
@@ -29,6 +30,8 @@ pub struct World {
     pub transits: BTreeMap<u64, Transit>,
     pub last_transit: u64,
     pub connections: usize,
+    /// The workers' wall clocks are ahead of the time that has passed.
+    pub clock_step_ms: i64,
     pub counts: Counts,
     /// Until when each trouble lasts.
     pub until: Until,
@@ -66,6 +69,8 @@ pub struct Counts {
     pub crashes: u32,
     /// Of those: of jobs that neither panic nor end a process.
     pub innocents: u32,
+    /// Dead letters `expired`.
+    pub expired: u32,
 }
 
 /// One process of one worker, from its start to its death.
@@ -84,6 +89,10 @@ pub struct Incarnation {
     pub burnt_at: Option<u64>,
     pub fuses: BTreeMap<Fuse, i64>,
     pub ended_by_a_job: bool,
+    /// Of the jobs that it was told to expire.
+    pub deadlines: BTreeMap<usize, Deadline>,
+    /// Letters that it published, stored or not: `expired`, and others.
+    pub letters: (u64, u64),
     pub pacing: Pacing,
 }
 
@@ -108,6 +117,7 @@ impl World {
             transits: BTreeMap::new(),
             last_transit: 0,
             connections: 0,
+            clock_step_ms: 0,
             counts: Counts::default(),
             until: Until::default(),
         }))
@@ -145,7 +155,8 @@ impl World {
         for _ in 0..jobs {
             let gap = if self.rng.u32(0..5) == 0 { self.rng.i64(1..4) } else { 0 };
             let offset = self.group.partitions[partition].end + gap;
-            let job = Job::draw(&self.plan, &mut self.rng, partition, offset);
+            let now = self.now();
+            let job = Job::draw(&self.plan, &mut self.rng, partition, offset, now);
             let number = self.jobs.len();
             self.group.partitions[partition].records.push((offset, number));
             self.group.partitions[partition].end = offset + 1;
