@@ -1,9 +1,8 @@
 //! The commands as somebody at a shell has them: output, and exit codes (contract, section 7).
 
-use std::process::Output;
-
 use serde_json::Value;
 
+use crate::harness::command_line::{run, stderr, stdout, valid};
 use crate::harness::{Kafka, Queue, RecordingSmtp, Settings, TestWorker, process};
 
 #[test]
@@ -136,25 +135,4 @@ fn the_demo_accounts_for_every_job_and_ends_with_0() {
 fn a_demo_that_ends_while_its_mail_server_is_down_accounts_for_every_job_too() {
     let output = run(&Settings::default(), &["demo", "--seconds", "12"]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
-}
-
-/// A configuration with which nothing is wrong, and nobody behind it.
-fn valid() -> Settings {
-    Settings::default()
-        .set("smtp.host", "relay.example.com")
-        .set("smtp.security", "plain")
-        .set("smtp.from", "noreply@mailroom.example")
-        .set("http.bind", "127.0.0.1:0")
-}
-
-fn run(settings: &Settings, arguments: &[&str]) -> Output {
-    process::run(settings.command(arguments), b"")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }

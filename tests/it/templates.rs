@@ -2,12 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mail_parser::{Message, MessageParser};
 use serde_json::{Value, json};
 
+use crate::harness::command_line::{run, run_with_input, stderr, stdout, valid};
 use crate::harness::process::Process;
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, process, until};
 
@@ -21,7 +22,7 @@ fn check_and_run_name_file_and_line_of_every_mistake_beside_those_of_the_configu
     ]);
     let wrong = valid().set("templates.dir", folder.display()).set("mailers.size", 0);
     for command in ["check", "run"] {
-        let output = run(&wrong, &[command], b"");
+        let output = run(&wrong, &[command]);
         assert_eq!(output.status.code(), Some(78), "{command}: {output:?}");
         let told = stderr(&output);
         for part in [
@@ -40,7 +41,7 @@ fn check_and_run_name_file_and_line_of_every_mistake_beside_those_of_the_configu
 #[test]
 fn check_finds_good_templates_good_and_warns_of_strangers() {
     let folder = folder(&[("order.txt", "Hello {{ name }}"), ("README.md", "# Templates")]);
-    let output = run(&valid().set("templates.dir", folder.display()), &["check"], b"");
+    let output = run(&valid().set("templates.dir", folder.display()), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(stdout(&output), "configuration ok, 2 templates\n");
     assert!(stderr(&output).contains("README.md is passed over"), "{output:?}");
@@ -49,7 +50,7 @@ fn check_finds_good_templates_good_and_warns_of_strangers() {
 #[test]
 fn a_folder_that_is_not_there_is_wrong_configuration() {
     for command in ["check", "run"] {
-        let output = run(&valid().set("templates.dir", "/nowhere/templates"), &[command], b"");
+        let output = run(&valid().set("templates.dir", "/nowhere/templates"), &[command]);
         assert_eq!(output.status.code(), Some(78), "{output:?}");
         assert!(stderr(&output).contains("the folder can't be read"), "{output:?}");
     }
@@ -62,13 +63,13 @@ fn a_preview_prints_what_would_be_sent() {
     let variables = write(&folder, ".variables.json", r#"{"name": "Ada & Bob", "order": {"id": 7}}"#);
     let variables = variables.display().to_string();
     let preview = ["template", "preview", "order", "--dir", &dir, "--variables"];
-    let output = run(&Settings::default(), &[&preview[..], &[&variables]].concat(), b"");
+    let output = run(&Settings::default(), &[&preview[..], &[&variables]].concat());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(
         stdout(&output),
         "Subject: Order 7\n\n----- text -----\nHello Ada & Bob\n\n----- HTML -----\n<p>Hello Ada &amp; Bob</p>\n"
     );
-    let from_stdin = run(
+    let from_stdin = run_with_input(
         &Settings::default(),
         &[&preview[..], &["-", "--html"]].concat(),
         br#"{"name": "Grace", "order": {}}"#,
@@ -78,7 +79,6 @@ fn a_preview_prints_what_would_be_sent() {
     let as_json = run(
         &Settings::default().set("templates.dir", &dir),
         &["template", "preview", "order", "--json", "--variables", &variables, "--var", "name=Grace"],
-        b"",
     );
     let json: Value =
         serde_json::from_str(&stdout(&as_json)).unwrap_or_else(|_| panic!("no JSON: {as_json:?}"));
@@ -92,7 +92,11 @@ fn a_preview_can_be_the_whole_e_mail() {
     let variables =
         ["--variables", "-", "--eml", "--from", "Shop <shop@example.com>", "--to", "ada@example.com"];
     let arguments = [&["template", "preview", "order", "--dir", &dir], &variables[..]].concat();
-    let output = run(&Settings::default(), &arguments, r#"{"name": "Grüße", "order": {"id": 7}}"#.as_bytes());
+    let output = run_with_input(
+        &Settings::default(),
+        &arguments,
+        r#"{"name": "Grüße", "order": {"id": 7}}"#.as_bytes(),
+    );
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stdout.is_ascii() && output.stdout.ends_with(b"\r\n"), "{output:?}");
     let message = MessageParser::default().parse(&output.stdout).expect("an e-mail");
@@ -113,19 +117,19 @@ fn a_preview_that_fails_says_why_on_stderr_and_ends_with_1() {
         (&["order", "--variables", "/nowhere.json"], "", "/nowhere.json: can't be read"),
     ] {
         let arguments = [&["template", "preview", "--dir", &dir], arguments].concat();
-        let output = run(&Settings::default(), &arguments, input.as_bytes());
+        let output = run_with_input(&Settings::default(), &arguments, input.as_bytes());
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(output.stdout.is_empty() && stderr(&output).contains(expected), "{output:?}");
     }
     write(&folder, "broken.txt", "{{ open");
-    let output = run(&Settings::default(), &["template", "ls", "--dir", &dir], b"");
+    let output = run(&Settings::default(), &["template", "ls", "--dir", &dir]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
 }
 
 #[test]
 fn templates_are_listed_with_their_files() {
     let folder = folder(&ORDER);
-    let output = run(&Settings::default(), &["template", "ls", "--dir", &folder.display().to_string()], b"");
+    let output = run(&Settings::default(), &["template", "ls", "--dir", &folder.display().to_string()]);
     assert_eq!(stdout(&output), "order: order.subject.txt order.txt order.html\notp: (built in)\n");
 }
 
@@ -142,7 +146,7 @@ fn a_job_with_a_template_arrives_as_the_template_says() {
     );
     let variables = variables.display().to_string();
     let send = ["send", "--to", "ada@example.com", "--template", "order", "--variables", &variables];
-    assert_eq!(run(&settings, &send, b"").status.code(), Some(0));
+    assert_eq!(run(&settings, &send).status.code(), Some(0));
     queue.put([json!({"to": "grace@example.com", "template": "order", "subject": "Own", "variables": {"name": "Grace"}}).to_string()]);
     let worker = TestWorker::start(&settings);
     queue.wait_until_settled();
@@ -313,11 +317,7 @@ const ORDER: [(&str, &str); 3] = [
 ];
 
 fn folder(files: &[(&str, &str)]) -> PathBuf {
-    let folder = process::scratch("templates");
-    for (file, content) in files {
-        write(&folder, file, content);
-    }
-    folder
+    process::scratch_with("templates", files)
 }
 
 fn write(folder: &Path, file: &str, content: &str) -> PathBuf {
@@ -348,25 +348,4 @@ fn logged(worker: &TestWorker, message: &str) -> Value {
         let lines = worker.log().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
         lines.into_iter().find(|line| line["message"] == message)
     })
-}
-
-/// A configuration with which nothing is wrong, and nobody behind it.
-fn valid() -> Settings {
-    Settings::default()
-        .set("smtp.host", "relay.example.com")
-        .set("smtp.security", "plain")
-        .set("smtp.from", "noreply@mailroom.example")
-        .set("http.bind", "127.0.0.1:0")
-}
-
-fn run(settings: &Settings, arguments: &[&str], input: &[u8]) -> Output {
-    process::run(settings.command(arguments), input)
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }

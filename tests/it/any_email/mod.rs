@@ -12,7 +12,7 @@ use job::{Expected, FROM, Generator, Job, Offers, TEMPLATES};
 use mail::{Attachment, Mail, Mailbox};
 
 use crate::harness::kafka::Record;
-use crate::harness::process::scratch;
+use crate::harness::process::scratch_with;
 use crate::harness::queue::DeadLetter;
 use crate::harness::recording_smtp::Attempt;
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, TestWorker};
@@ -56,7 +56,7 @@ fn send_any(count: usize, extensions: &[&str], offers: Offers) -> Vec<Attempt> {
     let settings = Settings::new(&queue, relay.port())
         .set("smtp.from", format!("{} <{}>", FROM.0, FROM.1))
         .set("limits.message_bytes", MESSAGE_BYTES)
-        .set("templates.dir", templates());
+        .set("templates.dir", scratch_with("templates", TEMPLATES).display());
     let worker = TestWorker::start(&settings);
     let records: Vec<Record> = jobs.iter().map(|job| Record::of(job.value.clone())).collect();
     for part in records.chunks(1000) {
@@ -74,14 +74,6 @@ fn send_any(count: usize, extensions: &[&str], offers: Offers) -> Vec<Attempt> {
     assert_eq!(taken.len() + letters.len(), jobs.len(), "each job has one end");
     check(&jobs, &taken, &letters);
     taken
-}
-
-fn templates() -> String {
-    let folder = scratch("templates");
-    for (name, text) in TEMPLATES {
-        std::fs::write(folder.join(name), text).expect("the folder can be written to");
-    }
-    folder.display().to_string()
 }
 
 #[allow(clippy::print_stdout, reason = "as above")]

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod certificate;
+pub mod command_line;
 pub mod greenmail;
 pub mod kafka;
 pub mod kafka_cluster;

@@ -172,6 +172,15 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
+/// A fresh folder with these files in it: names and texts.
+pub fn scratch_with(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let folder = scratch(name);
+    for (file, text) in files {
+        std::fs::write(folder.join(file), text).expect("the folder is writable");
+    }
+    folder
+}
+
 /// A fresh folder inside `target`; those of earlier test runs, whose servers were killed, are swept away first.
 pub fn scratch(name: &str) -> PathBuf {
     static SWEPT: OnceLock<()> = OnceLock::new();
