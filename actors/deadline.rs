@@ -2,7 +2,6 @@
 //! nothing for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,9 +10,6 @@ use crate::domain::failure::Failure;
 use crate::domain::history::Decision;
 use crate::domain::job::Record;
 use crate::ports::{Composer, WallClock};
-
-/// No job is kept that long: what lies beyond is as good as never, and can be added to any moment.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// From this moment on no attempt may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +25,9 @@ impl Deadline {
     pub fn of(record: &Record, composer: &dyn Composer, clock: &dyn WallClock) -> Option<Deadline> {
         let ask = || composer.expiry(record, clock.now());
         let expiry = catch_unwind(AssertUnwindSafe(ask)).ok().flatten()?;
-        let left = expiry.left.min(FOR_EVER);
-        Some(Deadline { at: Instant::now() + left, set_by: expiry.set_by })
+        // What no clock reaches is never.
+        let at = Instant::now().checked_add(expiry.left)?;
+        Some(Deadline { at, set_by: expiry.set_by })
     }
 
     /// As seen now.

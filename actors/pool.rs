@@ -91,8 +91,10 @@ impl Pool {
                 }
             }
         }
-        let left = self.retries.iter().chain(&self.new).chain(&self.later).chain(&self.errands);
+        // What is on an errand comes back, and is looked at then.
+        let left = self.retries.iter().chain(&self.new).chain(&self.later);
         self.next_expiry = left.filter_map(|ticket| Some(ticket.deadline?.at)).min();
+        self.tell_ready();
         expired
     }
 
@@ -131,6 +133,10 @@ impl Pool {
     pub fn dispatch(&mut self) {
         self.run_errands();
         while self.hand_out_one() {}
+        self.tell_ready();
+    }
+
+    fn tell_ready(&self) {
         self.vitals.set_ready(self.retries.len() + self.new.len());
     }
 
