@@ -7,68 +7,52 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// A job on the queue: one e-mail to send.
 ///
 /// At least one of text, html, template and otp is needed. Members that are not named here are ignored and kept; null counts as
 /// absent.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, JsonSchema)]
 #[schemars(title = "Mailroom job", extend("anyOf" = something_to_say(), "not" = template_and_otp()))]
 pub struct Form {
     /// Who gets it. At most 100 recipients in to, cc and bcc together; an address named twice gets one e-mail.
     pub to: Addresses,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cc: Option<Addresses>,
     /// Only ever in the envelope: no other recipient sees them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bcc: Option<Addresses>,
     /// Left out: the worker's smtp.from. It may have to lie in one of the worker's email.allowed_from_domains.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Address>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Address>,
     /// At most 998 bytes of UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<HeaderText<998>>,
     /// The plain text. With html it makes two alternatives.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
     /// A template of the worker's templates.dir: it gives the subject, text and HTML that the job does not give itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// What the template's variables stand for: any JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub variables: Option<Map<String, Value>>,
     /// Short for the template otp with {"otp": …}. A string, also where it is all digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub otp: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Vec<Attachment>>,
     /// At most 50 further header lines: X-…, List-…, References, In-Reply-To, Auto-Submitted, Precedence, Feedback-ID.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "headers")]
+    #[schemars(default, skip_serializing_if = "Option::is_none", schema_with = "headers")]
     pub headers: Option<BTreeMap<String, String>>,
     /// The idempotency key, 1 to 256 bytes: e-mails with the same key carry the same Message-ID. Left out: the record's header
     /// idempotency-key, else topic-partition-offset.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Text<1, 256>>,
     /// Past this time the e-mail is no longer sent, and goes to the dead letter queue. RFC 3339, such as 2026-11-24T02:07:47Z.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub expires_at: Option<String>,
     /// At most 10 names with values, each at most 64 bytes: carried to the log and to the dead letter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "tags")]
+    #[schemars(default, skip_serializing_if = "Option::is_none", schema_with = "tags")]
     pub tags: Option<BTreeMap<String, String>>,
 }
 
 /// One address or several.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
 pub enum Addresses {
     One(Address),
     Several(Vec<Address>),
@@ -81,37 +65,33 @@ impl Default for Addresses {
 }
 
 /// "ada@example.com", "Ada <ada@example.com>", or an object.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged)]
 pub enum Address {
     Text(HeaderText<{ u32::MAX }>),
     Parts {
         /// The bare address.
         email: HeaderText<254>,
         /// What is shown for it.
-        #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<HeaderText<{ u32::MAX }>>,
     },
 }
 
 /// A file that goes with the e-mail.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, JsonSchema)]
 pub struct Attachment {
     /// Of a path only the last segment is kept.
     pub filename: HeaderText<{ u32::MAX }>,
     /// Its media type; left out: application/octet-stream.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<HeaderText<{ u32::MAX }>>,
     /// The bytes in base64: the standard alphabet, padded, without white space.
     pub content: Base64,
     /// With it the file is part of the HTML, which shows it by src="cid:…".
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub content_id: Option<HeaderText<258>>,
 }
 
 /// Text for a header: no control characters, at most so many characters.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
 pub struct HeaderText<const MAX: u32>(pub String);
 
 impl<const MAX: u32> JsonSchema for HeaderText<MAX> {
@@ -133,8 +113,7 @@ impl<const MAX: u32> JsonSchema for HeaderText<MAX> {
 }
 
 /// Text with a length in characters, where the worker counts bytes: never stricter than it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
 pub struct Text<const MIN: u32, const MAX: u32>(pub String);
 
 impl<const MIN: u32, const MAX: u32> JsonSchema for Text<MIN, MAX> {
@@ -152,8 +131,7 @@ impl<const MIN: u32, const MAX: u32> JsonSchema for Text<MIN, MAX> {
 }
 
 /// Bytes in base64.
-#[derive(Clone, Debug, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug)]
 pub struct Base64(pub String);
 
 impl JsonSchema for Base64 {
