@@ -23,6 +23,7 @@ mod real_kafka;
 mod relay_limits;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;
+mod secrecy;
 mod smtp_faults;
 mod templates;
 mod the_harness;
