@@ -10,6 +10,7 @@ mod dashboards;
 mod dead_letters;
 mod delivery;
 mod dlq_trouble;
+mod documents;
 mod expiry;
 mod guide_story;
 mod harness;
