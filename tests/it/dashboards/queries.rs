@@ -16,9 +16,8 @@ pub fn metrics(query: &str) -> Vec<String> {
     let mut rest = query;
     let mut before = "";
     while let Some(first) = rest.chars().next() {
-        let end_of_word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
-        let word =
-            rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).next().unwrap_or("");
+        let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+        let word = rest.split(ends).next().unwrap_or("");
         if word.is_empty() {
             let skipped = match first {
                 '{' => past(rest, '}'),
@@ -34,7 +33,7 @@ pub fn metrics(query: &str) -> Vec<String> {
             continue;
         }
         rest = &rest[word.len()..];
-        let is_function = rest.trim_start().starts_with('(');
+        let is_function = ["(", "by (", "without ("].iter().any(|next| rest.trim_start().starts_with(next));
         let is_number = word.starts_with(|c: char| c.is_ascii_digit());
         if !is_function && !is_number && !WORDS.contains(&word) && !BEFORE_LABELS.contains(&word) {
             names.push(word.to_owned());
