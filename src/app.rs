@@ -70,6 +70,15 @@ pub struct Service {
 /// What only a human can mend: a port in use, an unreadable CA file, a topic that is missing and may not be
 /// made, credentials that every reachable broker refuses, missing rights, a mistake in the templates.
 pub async fn start(config: Config) -> Result<Service, StartError> {
+    start_with(config, Arc::new(RandomJitter)).await
+}
+
+/// The same with another randomness: each mailer asks it once for each attempt that has ended, in a handler of
+/// its own, so what panics there ends that mailer. The demo breaks one so.
+///
+/// # Errors
+/// See [`start`].
+pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Result<Service, StartError> {
     let relay = SmtpRelay::new(&config.smtp).map_err(StartError)?;
     let templates = Arc::new(
         TemplateStore::load(config.templates.dir.as_deref())
@@ -115,7 +124,7 @@ pub async fn start(config: Config) -> Result<Service, StartError> {
         composer: Arc::new(composer),
         dead_letter_log: Rc::new(dead_letter_log),
         clock: Arc::new(SystemClock),
-        jitter: Arc::new(RandomJitter),
+        jitter,
         families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
         vitals: Arc::new(Vitals::default()),
         mask: Rc::new(|text| mask::mask_text(text).into_owned()),
@@ -230,6 +239,20 @@ impl Service {
     /// When the metrics actor is gone, or can't encode.
     pub async fn scrape(&self) -> Result<String, String> {
         self.doors.scrape().await.unwrap_or_else(|| Err("the metrics actor does not answer".into()))
+    }
+
+    /// How many mailers there are from now on; the door behind `PUT /pool`.
+    ///
+    /// # Errors
+    /// When the size is out of bounds, or the supervisor is gone, in words.
+    pub async fn resize(&self, size: usize) -> Result<PoolStatus, String> {
+        match self.doors.resize(size).await {
+            Some(Ok(pool)) => Ok(pool),
+            Some(Err(SizeOutOfBounds { min, max })) => {
+                Err(format!("{size} mailers: {min} to {max} are allowed"))
+            }
+            None => Err("the supervisor does not answer".into()),
+        }
     }
 
     /// The templates that jobs are rendered by; a reload holds from the next attempt on.
@@ -349,7 +372,7 @@ impl WallClock for SystemClock {
     }
 }
 
-struct RandomJitter;
+pub(crate) struct RandomJitter;
 
 impl Jitter for RandomJitter {
     fn fraction(&self) -> f64 {

@@ -35,10 +35,27 @@ impl Telemetry {
     /// # Errors
     /// When the machine gives no thread to write with.
     pub fn start(log: &Log) -> io::Result<Telemetry> {
-        let queue = LineQueue::start(io::stderr())?;
+        let terminal = io::stderr().is_terminal();
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Telemetry::start_with(log, io::stderr(), terminal, colours)
+    }
+
+    /// The same to another place than stderr, as text without colours where the format is `auto`.
+    ///
+    /// # Errors
+    /// See [`Telemetry::start`].
+    pub fn start_to(log: &Log, out: impl io::Write + Send + 'static) -> io::Result<Telemetry> {
+        Telemetry::start_with(log, out, true, false)
+    }
+
+    fn start_with(
+        log: &Log,
+        out: impl io::Write + Send + 'static,
+        terminal: bool,
+        colours: bool,
+    ) -> io::Result<Telemetry> {
+        let queue = LineQueue::start(out)?;
         if LINES.set(queue.clone()).is_ok() {
-            let terminal = io::stderr().is_terminal();
-            let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             // It only fails where a log is running already.
             let _ = dispatch(log, terminal, colours, queue).try_init();
             std::panic::set_hook(Box::new(log_panic));

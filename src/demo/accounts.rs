@@ -116,6 +116,12 @@ impl Accounts {
         self.jobs.len() as u64 - self.refused - self.settled
     }
 
+    /// Jobs by the cause and reason of their first dead letter, in the contract's order of causes.
+    pub fn by_reason(&self) -> Vec<(Cause, String, u64)> {
+        let reasons = self.reasons.iter();
+        reasons.map(|((cause, reason), jobs)| (Cause::ALL[*cause], reason.clone(), *jobs)).collect()
+    }
+
     /// The sums of all accounts.
     pub fn totals(&self) -> Totals {
         let count =
@@ -124,11 +130,7 @@ impl Accounts {
             produced: self.jobs.len() as u64 - self.refused,
             delivered: count(|account| account.delivered > 0),
             dead_lettered: count(|account| account.dead_lettered > 0),
-            by_reason: self
-                .reasons
-                .iter()
-                .map(|((cause, reason), jobs)| (Cause::ALL[*cause], reason.clone(), *jobs))
-                .collect(),
+            by_reason: self.by_reason(),
             delivered_twice: count(|account| account.delivered > 1),
             renamed: count(|account| account.renamed),
             dead_lettered_twice: count(|account| account.dead_lettered > 1),

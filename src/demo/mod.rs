@@ -3,19 +3,28 @@
 
 pub mod accounts;
 mod background;
+mod fuse;
 mod interrupts;
+pub mod letter;
+pub mod levers;
+mod lines;
+pub mod live;
 pub mod queue;
 pub mod readings;
+pub mod script;
 mod service;
 pub mod settings;
 mod show;
 pub mod smtp_server;
+mod stage;
 pub mod traffic;
 pub mod worker;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
+use self::live::journal::Journal;
+use self::script::Event;
 use self::worker::StartWorker;
 
 /// What can be said on the command line of `mailroom demo`.
@@ -27,11 +36,27 @@ pub struct DemoOptions {
     pub seconds: Option<u64>,
     /// Where `/health` and `/metrics` are; port 0 is a free one.
     pub http_bind: SocketAddr,
+    /// What breaks when; with none the relay is down now and then, until somebody breaks something by hand.
+    pub events: Vec<Event>,
+}
+
+/// How the demo tells what happens.
+#[derive(Clone, Debug)]
+pub enum Telling {
+    /// A line every few seconds.
+    Lines,
+    /// A live view of the whole terminal, with keys to break things. The log is to go into the journal.
+    Live(Journal),
 }
 
 impl Default for DemoOptions {
     fn default() -> DemoOptions {
-        DemoOptions { rate: 20, seconds: None, http_bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+        DemoOptions {
+            rate: 20,
+            seconds: None,
+            http_bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            events: Vec::new(),
+        }
     }
 }
 
@@ -39,14 +64,18 @@ impl Default for DemoOptions {
 /// signal ends it without waiting for what is under way. Blocks; not to be called inside a runtime.
 ///
 /// Returns the exit code: 0 when every job is accounted for and the service ended well, else 1.
-pub fn run(options: DemoOptions) -> u8 {
-    run_with(options, service::start, &mut io::stdout())
+pub fn run(options: DemoOptions, telling: Telling) -> u8 {
+    run_telling(options, telling, service::start, &mut io::stdout())
 }
 
-/// The same with another service and another place for what is said.
+/// The same by lines, with another service and another place for them.
 pub fn run_with(options: DemoOptions, start: StartWorker, out: &mut dyn Write) -> u8 {
+    run_telling(options, Telling::Lines, start, out)
+}
+
+fn run_telling(options: DemoOptions, telling: Telling, start: StartWorker, out: &mut dyn Write) -> u8 {
     actix_rt::System::new().block_on(async {
-        match show::run(options, start, out).await {
+        match show::run(options, telling, start, out).await {
             Ok(true) => 0,
             Ok(false) => 1,
             Err(problem) => {

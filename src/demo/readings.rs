@@ -13,6 +13,12 @@ pub struct Readings {
     pub dead_lettered: Vec<(String, u64)>,
     pub pool_busy: u64,
     pub pool_size: u64,
+    /// How many the circuit and the relay's limits let work now.
+    pub pool_allowed: u64,
+    /// 0 closed, 1 half-open, 2 open.
+    pub circuit: u64,
+    /// Whether an operator has paused the intake.
+    pub paused: bool,
     /// Of all actors.
     pub restarts: u64,
 }
@@ -38,6 +44,11 @@ impl Readings {
                 }
                 "mailroom_pool_busy" => readings.pool_busy = value,
                 "mailroom_pool_size" => readings.pool_size = value,
+                "mailroom_pool_allowed" => readings.pool_allowed = value,
+                "mailroom_circuit_state" => readings.circuit = value,
+                "mailroom_intake_paused" if label(labels, "reason") == Some("operator") => {
+                    readings.paused = value > 0;
+                }
                 "mailroom_actor_restarts_total" => readings.restarts += value,
                 _ => {}
             }
@@ -90,6 +101,10 @@ mailroom_dead_letters_total{cause="quota"} 0
 mailroom_dead_letters_total{cause="throttled"} 4
 mailroom_pool_size 8
 mailroom_pool_busy 2
+mailroom_pool_allowed 6
+mailroom_circuit_state 2
+mailroom_intake_paused{reason="circuit"} 0
+mailroom_intake_paused{reason="operator"} 1
 mailroom_actor_restarts_total{actor="mailer"} 1
 mailroom_actor_restarts_total{actor="consumer"} 2
 mailroom_send_duration_seconds_bucket{result="ok",le="+Inf"} 1e3
@@ -102,6 +117,12 @@ mailroom_send_duration_seconds_bucket{result="ok",le="+Inf"} 1e3
             "queue 12 | in flight 7 | waiting 3 | sent 1234 | dead-lettered 9 (invalid_recipient 5, throttled 4) \
              | pool 2 of 8 busy | restarts 3"
         );
+    }
+
+    #[test]
+    fn what_holds_the_worker_back_is_read_too() {
+        let readings = Readings::parse(TEXT);
+        assert_eq!((readings.pool_allowed, readings.circuit, readings.paused), (6, 2, true));
     }
 
     #[test]

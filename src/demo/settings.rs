@@ -1,4 +1,4 @@
-//! The demo's configuration: the service's defaults, but for short time-outs, and nothing read from a file or
+//! The demo's configuration: the service's defaults, but for short time-outs and waits, and nothing read from a file or
 //! the environment.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,10 @@ use crate::config::{
 /// Each step of the conversation with the mail server. Short, so that the end of the demo does not have to
 /// wait long for those who meet silence: three attempts and their waits take at most 6.3 s.
 const STEP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest wait between two attempts: only who is told "too many" again and again waits so long, and would
+/// hold up the end of the demo.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
 /// How long the service may take to stop; nothing in the demo takes long past the dot.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -63,7 +67,7 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             max_attempts: 3,
             base: Duration::from_secs(1),
             factor: 2.0,
-            max_delay: Duration::from_secs(60),
+            max_delay: LONGEST_WAIT,
             jitter: 0.1,
             permanent_is_retried: false,
             ambiguous_is_dead_lettered: false,

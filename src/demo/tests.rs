@@ -62,6 +62,12 @@ impl Worker for Toy {
         async { Ok("mailroom_in_flight 7\n".into()) }.boxed_local()
     }
 
+    fn resize(&self, size: usize) -> LocalBoxFuture<'_, Result<usize, String>> {
+        std::future::ready(Ok(size)).boxed_local()
+    }
+
+    fn kill_a_mailer(&self) {}
+
     fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -193,6 +199,31 @@ fn a_service_that_does_not_start_or_ends_badly_or_dies_fails_the_demo() {
     let mut out = Vec::new();
     let for_ever = DemoOptions { rate: 1, seconds: None, ..DemoOptions::default() };
     assert_eq!(run_with(for_ever, |config| toy(&config, Flaw::Dies), &mut out), 1);
+}
+
+#[test]
+fn what_was_asked_for_happens_at_its_time_and_every_job_is_accounted_for_all_the_same() {
+    let events = "relay-down@0s..1s,slow@1s..1500ms,too-many@0s..1s,kill-mailer@1s,pool=16@1s";
+    let events = events.split(',').map(|event| event.parse().unwrap()).collect();
+    let options = DemoOptions { rate: 8, seconds: Some(2), events, ..DemoOptions::default() };
+    let mut out = Vec::new();
+    let exit_code = run_with(options, |config| toy(&config, Flaw::None), &mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(exit_code, 0, "{text}");
+    let told = text.lines().filter_map(|line| line.split_once(" s  ")).map(|(_, what)| what);
+    let told: Vec<&str> = told.filter(|what| !what.starts_with("queue")).collect();
+    let expected = [
+        "the relay is down: it refuses every connection",
+        "the relay takes 5 e-mails a second, the others are too many: 454",
+        "the relay is up again",
+        "the relay is slow: 0.6 s for each e-mail",
+        "the relay takes as many as come",
+        "the next mailer that ends an attempt is killed",
+        "there are 16 mailers",
+        "the relay is as fast as before",
+    ];
+    assert_eq!(told, expected, "{text}");
+    assert_eq!(row(&text, "missing"), 0, "{text}");
 }
 
 /// Takes so many lines, then breaks like a pipe whose reader has left.

@@ -18,6 +18,12 @@ pub trait Worker {
     /// The text of `/metrics`.
     fn scrape(&self) -> LocalBoxFuture<'_, Result<String, String>>;
 
+    /// Changes the number of mailers, and returns the new one, or says why not.
+    fn resize(&self, size: usize) -> LocalBoxFuture<'_, Result<usize, String>>;
+
+    /// The next mailer that concludes an attempt dies of a panic.
+    fn kill_a_mailer(&self);
+
     /// Begins its stop.
     fn stop(&self);
 

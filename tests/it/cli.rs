@@ -1,9 +1,13 @@
 //! The commands as somebody at a shell has them: output, and exit codes (contract, section 7).
 
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
 use serde_json::Value;
 
 use crate::harness::command_line::{run, stderr, stdout, valid};
-use crate::harness::{Kafka, Queue, RecordingSmtp, Settings, TestWorker, process};
+use crate::harness::{Kafka, Queue, RecordingSmtp, Settings, TestWorker, process, until};
 
 #[test]
 fn the_version_is_the_crates() {
@@ -133,6 +137,52 @@ fn the_demo_accounts_for_every_job_and_ends_with_0() {
 
 #[test]
 fn a_demo_that_ends_while_its_mail_server_is_down_accounts_for_every_job_too() {
-    let output = run(&Settings::default(), &["demo", "--seconds", "12"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let events = "slow@3s..4s,kill-mailer@3s,pool=16@4s,too-many@4s..5s,relay-down@5s";
+    let output = run(&Settings::default(), &["demo", "--seconds", "7", "--scenario", events]);
+    let told = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let last = told.lines().rfind(|line| line.contains("| restarts ")).expect("a line of counts");
+    assert!(last.contains(" of 16 busy | restarts 1 |"), "the mailer was killed, the pool grew: {told}");
+}
+
+/// What a terminal of 80 columns and 24 lines would be written to while the demo has it.
+#[test]
+fn at_a_terminal_the_demo_is_a_live_view_that_gives_the_terminal_back_and_ends_with_the_accounts() {
+    let demo = format!("stty rows 24 cols 80; exec {} demo", env!("CARGO_BIN_EXE_mailroom"));
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--flush", "--return", "--command", &demo, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux");
+    let mut keys = terminal.stdin.take().expect("it is piped");
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let mut out = terminal.stdout.take().expect("it is piped");
+    let reader = {
+        let written = Arc::clone(&written);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = out.read(&mut bytes) {
+                written.lock().expect("nobody panics with it").extend_from_slice(&bytes[..count]);
+            }
+        })
+    };
+    let shown = || String::from_utf8_lossy(&written.lock().expect("nobody panics with it")).into_owned();
+    until("the view says that mail goes out", || shown().contains("MAIL GOES OUT").then_some(()));
+    keys.write_all(b"d").expect("the demo reads keys");
+    until("the key has put the relay down", || {
+        shown().contains("the relay is down: it refuses every connection").then_some(())
+    });
+    keys.write_all(b"dq").expect("the demo reads keys");
+    let status = terminal.wait().expect("script ends");
+    drop(keys);
+    reader.join().expect("the reader ends");
+
+    let shown = shown();
+    assert_eq!(status.code(), Some(0), "{shown}");
+    let (view, after) = shown.split_once("\x1b[?1049l").expect("the other screen is left");
+    assert!(view.contains("\x1b[?1049h") && view.contains("\x1b[?25l"), "{view}");
+    assert!(view.ends_with("\x1b[?25h") && !after.contains('\x1b'), "{after:?}");
+    assert!(after.contains("every job is accounted for"), "{after}");
 }

@@ -1,4 +1,5 @@
-//! Reads the dead letter topic, and enters each letter in the books by its job, cause and reason.
+//! Reads the dead letter topic, enters each letter in the books by its job, cause and reason, and keeps the last
+//! ones to be looked at.
 
 use std::borrow::Cow;
 use std::sync::mpsc::{self, TryRecvError};
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use super::DLQ_TOPIC;
 use crate::demo::accounts::SharedAccounts;
 use crate::demo::background::Background;
+use crate::demo::letter::{self, LastLetters};
 use crate::demo::traffic;
 
 /// How long one poll may wait for a letter, and so how late a stop may be noticed.
@@ -32,7 +34,7 @@ impl LetterReader {
     ///
     /// # Errors
     /// When there is no client or no thread to be had, in words.
-    pub fn start(brokers: &str, accounts: SharedAccounts) -> Result<LetterReader, String> {
+    pub fn start(brokers: &str, accounts: SharedAccounts, last: LastLetters) -> Result<LetterReader, String> {
         let no_reader = |error: rdkafka::error::KafkaError| format!("no reader of dead letters: {error}");
         // Assigning asks for a group by name; it is never joined, and nothing is committed.
         let client: BaseConsumer = ClientConfig::new()
@@ -50,13 +52,13 @@ impl LetterReader {
         let thread = Background::start("demo-letters", move || {
             let mut next = 0;
             while until_stopped.try_recv() == Err(TryRecvError::Empty) {
-                read_one(&client, &accounts, &mut next);
+                read_one(&client, &accounts, &last, &mut next);
             }
             let deadline = Instant::now() + LAST_LETTERS;
             // When the end can't be asked for, the books will show what is missing.
             let end = client.fetch_watermarks(DLQ_TOPIC, 0, LAST_LETTERS).map_or(next, |(_, high)| high);
             while next < end && Instant::now() < deadline {
-                read_one(&client, &accounts, &mut next);
+                read_one(&client, &accounts, &last, &mut next);
             }
         })
         .map_err(|error| format!("no thread for the reader of dead letters: {error}"))?;
@@ -72,11 +74,15 @@ impl LetterReader {
 }
 
 /// Waits a moment for a letter and enters it; `next` becomes the offset behind it.
-fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, next: &mut i64) {
+fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, last: &LastLetters, next: &mut i64) {
     match client.poll(POLL) {
         Some(Ok(message)) => {
             *next = message.offset() + 1;
-            let letter = read_letter(message.payload().unwrap_or_default());
+            let value = message.payload().unwrap_or_default();
+            if let Some(shown) = letter::Letter::read(message.offset(), value) {
+                letter::keep(last, shown);
+            }
+            let letter = read_letter(value);
             accounts.lock().dead_lettered(letter.number, letter.cause, &letter.reason);
         }
         Some(Err(error)) => tracing::debug!(%error, "reading the dead letters failed for now"),

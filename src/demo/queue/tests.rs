@@ -83,7 +83,7 @@ async fn a_flow_that_nobody_takes_waits_before_the_mock_cluster_drops_anything()
 async fn every_dead_letter_is_read_before_the_reader_ends() {
     let queue = MockQueue::start().await.unwrap();
     let accounts = SharedAccounts::default();
-    let letters = LetterReader::start(queue.brokers(), Arc::clone(&accounts)).unwrap();
+    let letters = LetterReader::start(queue.brokers(), Arc::clone(&accounts), Arc::default()).unwrap();
     let client: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", queue.brokers()).create().unwrap();
     for cause in Cause::ALL {

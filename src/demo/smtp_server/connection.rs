@@ -39,6 +39,11 @@ async fn converse(wire: &mut Wire, mut session: Session) -> io::Result<()> {
     while let Some(line) = wire.line().await? {
         match session.command(&line) {
             Step::Reply(reply) => wire.say(&reply),
+            Step::LateReply(reply, delay) => {
+                wire.flush().await?;
+                tokio::time::sleep(delay).await;
+                wire.say(&reply);
+            }
             Step::ReadMessage => {
                 wire.say("354 Go ahead\r\n");
                 let Some(message) = read_message(wire).await? else { return Ok(()) };

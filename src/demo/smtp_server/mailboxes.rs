@@ -1,15 +1,18 @@
 //! Whom the demo's mail server knows: what it says to each recipient, and where what it takes is told.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::mood::Mood;
 use super::{Delivery, OnDelivery};
 use crate::demo::traffic::Scenario;
 
 /// The server's view of all recipients.
 pub(super) struct Mailboxes {
     on_delivery: OnDelivery,
+    pub(super) mood: Arc<Mood>,
     /// Recipients that were told once to come back later, and have not been back yet.
     sent_away: Mutex<HashSet<String>>,
 }
@@ -25,8 +28,8 @@ pub(super) enum Welcome {
 }
 
 impl Mailboxes {
-    pub(super) fn new(on_delivery: OnDelivery) -> Mailboxes {
-        Mailboxes { on_delivery, sent_away: Mutex::default() }
+    pub(super) fn new(on_delivery: OnDelivery, mood: Arc<Mood>) -> Mailboxes {
+        Mailboxes { on_delivery, mood, sent_away: Mutex::default() }
     }
 
     /// What the server says to this recipient now.

@@ -3,6 +3,7 @@
 
 mod connection;
 mod mailboxes;
+mod mood;
 mod session;
 
 use std::io;
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use self::mailboxes::Mailboxes;
+use self::mood::Mood;
 use super::background::Background;
 
 /// Connections that may wait to be accepted.
@@ -40,6 +42,7 @@ pub struct SmtpServer {
     address: SocketAddr,
     orders: mpsc::UnboundedSender<Order>,
     down: Arc<AtomicBool>,
+    mood: Arc<Mood>,
     thread: Background,
 }
 
@@ -61,7 +64,8 @@ impl SmtpServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, taken_orders) = mpsc::unbounded_channel();
         let down = Arc::new(AtomicBool::new(false));
-        let mailboxes = Arc::new(Mailboxes::new(on_delivery));
+        let mood = Arc::new(Mood::default());
+        let mailboxes = Arc::new(Mailboxes::new(on_delivery, Arc::clone(&mood)));
         let is_down = Arc::clone(&down);
         let thread = Background::start("demo-smtp", move || {
             let served = runtime.block_on(async {
@@ -73,7 +77,7 @@ impl SmtpServer {
                 tracing::error!(%error, "the demo's mail server ended");
             }
         })?;
-        Ok(SmtpServer { address, orders, down, thread })
+        Ok(SmtpServer { address, orders, down, mood, thread })
     }
 
     /// Where it listens, or will listen again.
@@ -101,6 +105,26 @@ impl SmtpServer {
     /// When the port can't be listened on; it stays down.
     pub async fn come_up(&self) -> io::Result<()> {
         self.order(Order::ComeUp).await
+    }
+
+    /// Whether it lets each e-mail wait.
+    pub fn is_slow(&self) -> bool {
+        self.mood.is_slow()
+    }
+
+    /// From now on each e-mail waits 0.6 s for its MAIL to be taken, or no longer.
+    pub fn be_slow(&self, slow: bool) {
+        self.mood.be_slow(slow);
+    }
+
+    /// Whether it takes only a few e-mails a second.
+    pub fn is_strict(&self) -> bool {
+        self.mood.is_strict()
+    }
+
+    /// From now on at most 5 e-mails a second are taken, and all others told `454 4.7.0`; or no longer so.
+    pub fn be_strict(&self, strict: bool) {
+        self.mood.be_strict(strict);
     }
 
     async fn order(&self, order: fn(oneshot::Sender<io::Result<()>>) -> Order) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The server's side of an SMTP conversation as plain states: lines in, what to do next out (RFC 5321).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::mailboxes::{Mailboxes, Welcome};
 
@@ -19,6 +20,8 @@ const EHLO_REPLY: &str = "250-mail.customers.example\r\n250-PIPELINING\r\n250-8B
 pub(super) enum Step {
     /// Answers with this, line ends included.
     Reply(String),
+    /// Answers with this, line ends included, but only after a while.
+    LateReply(String, Duration),
     /// Answers 354 and reads the e-mail up to the lone dot.
     ReadMessage,
     /// Says nothing any more, and keeps the connection.
@@ -90,8 +93,14 @@ impl Session {
         if size.is_some_and(|bytes: usize| bytes > MAX_MESSAGE_BYTES) {
             return reply("552 5.3.4 Too large");
         }
+        if !self.mailboxes.mood.has_room(Instant::now()) {
+            return reply("454 4.7.0 Throttling failure: Maximum sending rate exceeded");
+        }
         self.in_transaction = true;
-        reply("250 2.1.0 Ok")
+        match self.mailboxes.mood.delay() {
+            Some(delay) => Step::LateReply("250 2.1.0 Ok\r\n".into(), delay),
+            None => reply("250 2.1.0 Ok"),
+        }
     }
 
     fn rcpt(&mut self, rest: &str) -> Step {

@@ -4,6 +4,7 @@ use std::net::{Shutdown, TcpStream};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
+use super::mood::{MOST_A_SECOND, SLOWNESS};
 use super::session::{Session, Step};
 use super::*;
 
@@ -167,6 +168,47 @@ async fn a_server_that_is_down_drops_its_connections_and_refuses_new_ones_until_
 }
 
 #[tokio::test]
+async fn a_slow_server_lets_each_e_mail_wait_and_takes_it() {
+    let (server, book) = server();
+    server.be_slow(true);
+    let mut client = Client::ready(server.address());
+    let asked = std::time::Instant::now();
+    client.write(&format!("{MAIL}RCPT TO:<customer-1@customers.example>\r\nDATA\r\n"));
+    assert!(client.reply().starts_with("250 2.1.0"));
+    assert!(asked.elapsed() >= SLOWNESS);
+    client.reply();
+    client.reply();
+    assert!(client.ask(BODY).starts_with("250"));
+    assert_eq!(book.lock().len(), 1);
+    assert!(server.stop(LONG).await);
+}
+
+#[tokio::test]
+async fn a_strict_server_takes_a_few_e_mails_a_second_and_tells_the_others_that_it_is_too_much() {
+    let (server, _) = server();
+    server.be_strict(true);
+    let mut client = Client::ready(server.address());
+    let began = std::time::Instant::now();
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..60 {
+        match &client.ask(MAIL)[..3] {
+            "250" => taken += 1,
+            "454" => refused += 1,
+            other => panic!("{other}"),
+        }
+        client.ask("RSET\r\n");
+    }
+    assert!(taken >= 1 && refused >= 1, "{taken} taken, {refused} refused");
+    assert!(f64::from(taken) <= 1.0 + began.elapsed().as_secs_f64() * f64::from(MOST_A_SECOND));
+    server.be_strict(false);
+    for _ in 0..20 {
+        assert!(client.ask(MAIL).starts_with("250"));
+        client.ask("RSET\r\n");
+    }
+    assert!(server.stop(LONG).await);
+}
+
+#[tokio::test]
 async fn an_endless_line_ends_the_connection_and_nothing_else() {
     let (server, _) = server();
     let mut client = Client::ready(server.address());
@@ -191,7 +233,8 @@ async fn a_stopped_server_is_gone_whatever_was_going_on() {
 
 fn session(book: &Book) -> Session {
     let deliveries = Arc::clone(book);
-    Session::new(Arc::new(Mailboxes::new(Arc::new(move |delivery| deliveries.lock().push(delivery)))))
+    let on_delivery: OnDelivery = Arc::new(move |delivery| deliveries.lock().push(delivery));
+    Session::new(Arc::new(Mailboxes::new(on_delivery, Arc::default())))
 }
 
 #[test]
