@@ -179,6 +179,9 @@ impl Actor for Consumer {
         ctx.run_interval(self.parts.commit_interval, |consumer, _| {
             consumer.parts.office.commit();
             consumer.parts.office.look_at_the_intake();
+            if let Some(pause) = consumer.parts.office.take_ended_pause() {
+                tracing::info!(by = pause.by, "the pause is over: jobs are taken again");
+            }
             if !consumer.draining {
                 consumer.letters.extend(consumer.pool.take_expired());
             }

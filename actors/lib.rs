@@ -36,6 +36,7 @@ pub mod domain;
 pub mod credits;
 pub mod deadline;
 pub mod office;
+pub mod pause;
 pub mod throttle;
 pub mod ticket;
 

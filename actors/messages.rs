@@ -7,6 +7,7 @@ use actix::prelude::*;
 use crate::domain::failure::{Cause, Class};
 use crate::domain::pace::Circuit;
 use crate::guard::{ActorName, ChildId};
+use crate::pause::Pause;
 use crate::ports::Connection;
 use crate::throttle::Permit;
 use crate::ticket::Ticket;
@@ -158,6 +159,29 @@ pub struct Resize {
     pub size: usize,
 }
 
+/// http → Supervisor: take no more jobs, and finish those in hand. Pausing again replaces.
+#[derive(Message)]
+#[rtype(result = "IntakeByHand")]
+pub struct PauseIntake {
+    pub reason: String,
+    /// By which way it came: `http`.
+    pub by: &'static str,
+    /// From now on; none: until intake is resumed.
+    pub duration: Option<Duration>,
+}
+
+/// http → Supervisor: take jobs again, as far as nothing else hinders it.
+#[derive(Message)]
+#[rtype(result = "IntakeByHand")]
+pub struct ResumeIntake {
+    /// As in [`PauseIntake`].
+    pub by: &'static str,
+}
+
+/// Whether intake is paused by hand now: the answer to [`PauseIntake`] and [`ResumeIntake`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntakeByHand(pub Option<Pause>);
+
 /// app → Supervisor: drain, commit, leave. The answer comes through [`crate::supervisor::Ended`].
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -264,8 +288,10 @@ impl ActorState {
 }
 
 /// Whether jobs are taken, and if not, why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntakeStatus {
+    /// By hand; none: it is not.
+    pub paused: Option<Pause>,
     /// No commit has been taken for so long: no more jobs are, until one is.
     pub commits_hang_for: Option<Duration>,
     /// `limits.in_flight` or `limits.in_flight_bytes` is reached.

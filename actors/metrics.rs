@@ -215,7 +215,8 @@ impl Families {
             self.lag.with_label_values(&[self.topic.as_str(), &partition.to_string()]).set(*lag);
         }
         self.backlog.with_label_values(&[self.topic.as_str()]).set(snapshot.backlog);
-        self.intake_paused.with_label_values(&["limits"]).set(i64::from(snapshot.intake_is_full));
+        self.intake_paused.with_label_values(&["operator"]).set(i64::from(snapshot.is_paused));
+        self.intake_paused.with_label_values(&["limits"]).set(i64::from(snapshot.intake_is_limited));
     }
 }
 

@@ -22,6 +22,7 @@ use crate::domain::ledger::{
 use crate::domain::metadata::Past;
 use crate::domain::partition::{Found, Taken};
 use crate::domain::retry::RetryPolicy;
+use crate::pause::Pause;
 use crate::ports::{AssignedPartition, CommitOffset, OffsetLog};
 use crate::ticket::{Claim, Ticket, Verdict};
 
@@ -43,6 +44,7 @@ pub struct TicketOffice {
 /// What keeps the worker from taking jobs, beside the limits.
 #[derive(Debug, Default)]
 struct Hindrances {
+    paused: Option<Pause>,
     relay_is_away: bool,
     /// When the first commit was asked for that no answer has said to be taken.
     uncommitted_since: Option<Instant>,
@@ -59,12 +61,17 @@ impl Hindrances {
         self.uncommitted_since.map(|since| since.elapsed()).filter(|waited| *waited >= COMMIT_PATIENCE)
     }
 
+    /// Nothing is taken for a probe either while intake is paused by hand.
     fn intake(&self) -> Intake {
-        match (self.commits_hang_for(), self.relay_is_away) {
-            (Some(_), _) => Intake::Shut,
-            (None, true) => Intake::OneInHand,
-            (None, false) => Intake::Open,
+        match (self.paused().is_some() || self.commits_hang_for().is_some(), self.relay_is_away) {
+            (true, _) => Intake::Shut,
+            (false, true) => Intake::OneInHand,
+            (false, false) => Intake::Open,
         }
+    }
+
+    fn paused(&self) -> Option<&Pause> {
+        self.paused.as_ref().filter(|pause| !pause.is_over())
     }
 }
 
@@ -311,7 +318,31 @@ impl TicketOffice {
         self.look_at_the_intake();
     }
 
-    /// Stops the intake while commits are not taken. To be called every now and then.
+    /// Takes no more jobs from now on, until the pause is over or [`TicketOffice::resume`] is called. It takes the
+    /// place of an earlier pause.
+    pub fn pause(&self, pause: Pause) {
+        self.intake.lock().paused = Some(pause);
+        self.look_at_the_intake();
+    }
+
+    /// Ends the pause; returns the one that there was.
+    pub fn resume(&self) -> Option<Pause> {
+        let ended = self.intake.lock().paused.take().filter(|pause| !pause.is_over());
+        self.look_at_the_intake();
+        ended
+    }
+
+    /// The pause by hand, as far as there is one.
+    pub fn paused(&self) -> Option<Pause> {
+        self.intake.lock().paused().cloned()
+    }
+
+    /// The pause whose time is up, once. To be called every now and then.
+    pub fn take_ended_pause(&self) -> Option<Pause> {
+        self.intake.lock().paused.take_if(|pause| pause.is_over())
+    }
+
+    /// Stops the intake while commits are not taken, opens it when a pause is over. To be called every now and then.
     pub fn look_at_the_intake(&self) {
         let intake = self.intake.lock().intake();
         if self.credits.set_intake(intake) {
@@ -340,13 +371,18 @@ impl TicketOffice {
 
     /// The books and the gauges of this moment, all at once.
     pub fn snapshot(&self) -> Snapshot {
+        let (is_paused, commits_hang) = {
+            let intake = self.intake.lock();
+            (intake.paused().is_some(), intake.commits_hang_for().is_some())
+        };
         let ledger = self.ledger.lock();
         Snapshot {
             accounts: ledger.accounts(),
             lags: ledger.lags(),
             backlog: ledger.backlog(),
             oldest_unfinished_ms: ledger.oldest_unfinished_ms(),
-            intake_is_full: self.is_full(),
+            is_paused,
+            intake_is_limited: commits_hang || self.is_full(),
         }
     }
 
@@ -431,7 +467,10 @@ pub struct Snapshot {
     pub lags: Vec<(i32, i64)>,
     pub backlog: i64,
     pub oldest_unfinished_ms: Option<i64>,
-    pub intake_is_full: bool,
+    /// Intake is paused by hand.
+    pub is_paused: bool,
+    /// Intake waits for room under `limits.*`, or for a commit to be taken.
+    pub intake_is_limited: bool,
 }
 
 fn to_commit(frontier: Frontier) -> CommitOffset {

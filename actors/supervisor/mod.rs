@@ -25,10 +25,11 @@ use crate::line::Line;
 use crate::mailer::{Mailer, MailerParts};
 use crate::messages::{
     ActorState, AreYouAlive, Ask, AskAgain, Drain, Drained, Escalate, Event, GetStatus, HandOver,
-    IntakeStatus, MailerGone, PoolStatus, Publish, Purge, Resize, Resized, Retire, RetryDue, Scrape,
-    SizeOutOfBounds, Status, Stop,
+    IntakeByHand, MailerGone, PauseIntake, PoolStatus, Publish, Purge, Resize, Resized, ResumeIntake, Retire,
+    RetryDue, Scrape, SizeOutOfBounds, Stop,
 };
 use crate::metrics::{Metrics, MetricsParts};
+use crate::pause::{Pause, PauseEnd};
 
 /// What the supervisor keeps of one child.
 struct Child {
@@ -309,20 +310,7 @@ impl Handler<GetStatus> for Supervisor {
     type Result = MessageResult<GetStatus>;
 
     fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
-        let vitals = &self.consumer.vitals;
-        MessageResult(Status {
-            stopping: self.stopping,
-            pool: self.pool_status(),
-            actors: self.actor_statuses(),
-            kafka: vitals.kafka(self.consumer.office.partitions().len()),
-            relay: vitals.relay(&self.consumer.throttle),
-            intake: IntakeStatus {
-                commits_hang_for: self.consumer.office.commits_hang_for(),
-                is_full: self.consumer.office.is_full(),
-                is_careful: self.consumer.office.is_guarded(),
-            },
-            dead_letters: vitals.dead_letters(),
-        })
+        MessageResult(self.status())
     }
 }
 
@@ -339,6 +327,36 @@ impl Handler<Resize> for Supervisor {
             self.resize(size);
         }
         Ok(self.pool_status())
+    }
+}
+
+impl Handler<PauseIntake> for Supervisor {
+    type Result = MessageResult<PauseIntake>;
+
+    fn handle(&mut self, pause: PauseIntake, _: &mut Context<Self>) -> Self::Result {
+        let PauseIntake { reason, by, duration } = pause;
+        let now = self.consumer.clock.now();
+        let pause = Pause { reason, by, end: duration.and_then(|wait| PauseEnd::after(wait, now)) };
+        tracing::warn!(
+            by,
+            reason = (self.mailer.tools.mask)(&pause.reason),
+            until = pause.until().map(|at| at.to_rfc3339()),
+            "intake paused by hand: no more jobs are taken, those in hand are finished"
+        );
+        self.consumer.office.pause(pause);
+        MessageResult(IntakeByHand(self.consumer.office.paused()))
+    }
+}
+
+impl Handler<ResumeIntake> for Supervisor {
+    type Result = MessageResult<ResumeIntake>;
+
+    fn handle(&mut self, ResumeIntake { by }: ResumeIntake, _: &mut Context<Self>) -> Self::Result {
+        if let Some(pause) = self.consumer.office.resume() {
+            let reason = (self.mailer.tools.mask)(&pause.reason);
+            tracing::info!(by, reason, "intake resumed by hand: jobs are taken again");
+        }
+        MessageResult(IntakeByHand(self.consumer.office.paused()))
     }
 }
 

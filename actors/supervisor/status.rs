@@ -4,9 +4,27 @@ use std::time::Duration;
 
 use super::{Child, Supervisor};
 use crate::guard::{ActorName, ChildId};
-use crate::messages::{ActorState, ActorStatus, MailerState, MailerStatus, PoolStatus};
+use crate::messages::{ActorState, ActorStatus, IntakeStatus, MailerState, MailerStatus, PoolStatus, Status};
 
 impl Supervisor {
+    pub(super) fn status(&self) -> Status {
+        let (vitals, office) = (&self.consumer.vitals, &self.consumer.office);
+        Status {
+            stopping: self.stopping,
+            pool: self.pool_status(),
+            actors: self.actor_statuses(),
+            kafka: vitals.kafka(office.partitions().len()),
+            relay: vitals.relay(&self.consumer.throttle),
+            intake: IntakeStatus {
+                paused: office.paused(),
+                commits_hang_for: office.commits_hang_for(),
+                is_full: office.is_full(),
+                is_careful: office.is_guarded(),
+            },
+            dead_letters: vitals.dead_letters(),
+        }
+    }
+
     pub(super) fn pool_status(&self) -> PoolStatus {
         let working = self.consumer.vitals.working();
         let allowed = self.consumer.throttle.allowed(self.consumer.office.is_guarded());

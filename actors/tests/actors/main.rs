@@ -7,6 +7,7 @@ mod careful;
 mod circuit;
 mod deaths;
 mod expiry;
+mod pausing;
 mod resizing;
 mod restored;
 mod waiting;
