@@ -18,7 +18,8 @@ use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::guard::ActorName;
 use mailroom_actors::line::Line;
 use mailroom_actors::messages::{
-    ActorState, ActorStatus, GetStatus, PoolStatus, Resize, Scrape, SizeOutOfBounds, Status, Stop,
+    ActorState, ActorStatus, GetStatus, IntakeByHand, PauseIntake, PoolStatus, Resize, ResumeIntake, Scrape,
+    SizeOutOfBounds, Status, Stop,
 };
 use mailroom_actors::metrics::Families;
 use mailroom_actors::office::TicketOffice;
@@ -327,6 +328,9 @@ struct ActorDoors {
     http_restarts: AtomicU64,
 }
 
+/// Who changed something, as the log and `/health` say it.
+const BY_HTTP: &str = "http";
+
 impl Doors for ActorDoors {
     fn status(&self) -> BoxFuture<'static, Option<Status>> {
         let actors = self.actors.get().cloned();
@@ -349,6 +353,16 @@ impl Doors for ActorDoors {
     fn resize(&self, size: usize) -> BoxFuture<'static, Option<Result<PoolStatus, SizeOutOfBounds>>> {
         let actors = self.actors.get().cloned();
         async move { actors?.0.send(Resize { size }).await.ok() }.boxed()
+    }
+
+    fn pause(&self, reason: String, duration: Option<Duration>) -> BoxFuture<'static, Option<IntakeByHand>> {
+        let actors = self.actors.get().cloned();
+        async move { actors?.0.send(PauseIntake { reason, by: BY_HTTP, duration }).await.ok() }.boxed()
+    }
+
+    fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>> {
+        let actors = self.actors.get().cloned();
+        async move { actors?.0.send(ResumeIntake { by: BY_HTTP }).await.ok() }.boxed()
     }
 
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mailroom_actors::messages::{PoolStatus, SizeOutOfBounds, Status};
+use mailroom_actors::messages::{IntakeByHand, PoolStatus, SizeOutOfBounds, Status};
 
 /// The questions that HTTP requests turn into. They are asked from the HTTP server's own thread, so an
 /// implementation sends messages and never looks into an actor.
@@ -15,6 +15,12 @@ pub trait Doors: Send + Sync + 'static {
 
     /// Makes the pool this large; returns its new state, or the sizes it may have.
     fn resize(&self, size: usize) -> BoxFuture<'static, Option<Result<PoolStatus, SizeOutOfBounds>>>;
+
+    /// Takes no more jobs, for so long, or until it is resumed.
+    fn pause(&self, reason: String, duration: Option<Duration>) -> BoxFuture<'static, Option<IntakeByHand>>;
+
+    /// Takes jobs again.
+    fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>>;
 
     /// The Prometheus text (version 0.0.4) of this moment, or why there is none.
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>>;

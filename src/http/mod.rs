@@ -1,6 +1,7 @@
 //! The worker seen and steered over HTTP: metrics, health and the pool's size (contract, section 5).
 
 mod body;
+mod consumer;
 mod doors;
 mod errors;
 pub mod health;

@@ -15,7 +15,7 @@ use super::doors::{Doors, ask};
 use super::errors::Refusal;
 use super::lifetime::Lifetime;
 use super::server::Limits;
-use super::{body, health, metrics, pool, token};
+use super::{body, consumer, health, metrics, pool, token};
 use crate::config::Secret;
 
 /// What every request may use.
@@ -33,36 +33,53 @@ enum Endpoint {
     Health,
     Pool,
     ResizePool,
+    PauseIntake,
+    ResumeIntake,
 }
 
 impl Endpoint {
     /// The endpoint of this path and method; 404 for another path, 405 with `Allow` for another method.
     fn of(path: &str, method: &Method) -> Result<Endpoint, Refusal> {
         let (read, change) = match path {
-            "/metrics" => (Endpoint::Metrics, None),
-            "/health/live" => (Endpoint::Live, None),
-            "/health/ready" => (Endpoint::Ready, None),
-            "/health" => (Endpoint::Health, None),
-            "/pool" => (Endpoint::Pool, Some(Endpoint::ResizePool)),
+            "/metrics" => (Some(Endpoint::Metrics), None),
+            "/health/live" => (Some(Endpoint::Live), None),
+            "/health/ready" => (Some(Endpoint::Ready), None),
+            "/health" => (Some(Endpoint::Health), None),
+            "/pool" => (Some(Endpoint::Pool), Some((Method::PUT, Endpoint::ResizePool))),
+            "/consumer/pause" => (None, Some((Method::POST, Endpoint::PauseIntake))),
+            "/consumer/resume" => (None, Some((Method::POST, Endpoint::ResumeIntake))),
             _ => {
                 return Err(Refusal::new(
                     StatusCode::NOT_FOUND,
                     "there is nothing at this path",
-                    "there are /metrics, /health, /health/live, /health/ready and /pool",
+                    "there are /metrics, /health, /health/live, /health/ready, /pool, /consumer/pause and \
+                     /consumer/resume",
                 ));
             }
         };
-        let allowed = if change.is_some() { "GET, HEAD, PUT" } else { "GET, HEAD" };
-        match (method, change) {
-            (&Method::GET | &Method::HEAD, _) => Ok(read),
-            (&Method::PUT, Some(change)) => Ok(change),
-            _ => Err(Refusal::new(
+        let reads = read.is_some() && (method == Method::GET || method == Method::HEAD);
+        let endpoint = match &change {
+            Some((changing, change)) if changing == method => Some(*change),
+            _ => read.filter(|_| reads),
+        };
+        endpoint.ok_or_else(|| {
+            let allowed = match (read, change) {
+                (Some(_), Some(_)) => "GET, HEAD, PUT",
+                (Some(_), None) => "GET, HEAD",
+                (None, _) => "POST",
+            };
+            Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this path does not take this method",
                 format!("use one of: {allowed}"),
             )
-            .with_header(ALLOW, allowed)),
-        }
+            .with_header(ALLOW, allowed)
+        })
+    }
+
+    /// It changes something, so it needs the token.
+    fn is_change(self) -> bool {
+        matches!(self, Endpoint::ResizePool | Endpoint::PauseIntake | Endpoint::ResumeIntake)
     }
 }
 
@@ -88,7 +105,7 @@ async fn respond(
     let Shared { doors, admin_token, limits } = shared;
     let doors = doors.as_ref();
     let endpoint = Endpoint::of(request.path(), request.method())?;
-    if endpoint == Endpoint::ResizePool {
+    if endpoint.is_change() {
         token::check(request, admin_token.as_ref()).await?;
     }
     body::check_announced_size(request, limits.body_bytes)?;
@@ -108,11 +125,15 @@ async fn respond(
             Ok(health_json(report.passes(), &report))
         }
         Endpoint::Pool => pool::show(doors, limits.answer).await,
-        Endpoint::ResizePool => {
+        Endpoint::ResizePool | Endpoint::PauseIntake | Endpoint::ResumeIntake => {
             let accepted_at =
                 request.conn_data::<Lifetime>().map_or_else(Instant::now, Lifetime::accepted_at);
             let body = body::read(payload, limits.body_bytes, accepted_at + limits.arrival).await?;
-            pool::resize(doors, limits.answer, &body).await
+            match endpoint {
+                Endpoint::PauseIntake => consumer::pause(doors, limits.answer, &body).await,
+                Endpoint::ResumeIntake => consumer::resume(doors, limits.answer, &body).await,
+                _ => pool::resize(doors, limits.answer, &body).await,
+            }
         }
     }
 }

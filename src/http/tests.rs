@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::DateTime;
 use futures::FutureExt;
 use futures::future::{BoxFuture, pending, ready};
 use mailroom_actors::domain::pace::Circuit;
 use mailroom_actors::messages::{
-    ActorState, ActorStatus, KafkaStatus, MailerState, MailerStatus, PoolStatus, RelayStatus,
+    ActorState, ActorStatus, IntakeByHand, KafkaStatus, MailerState, MailerStatus, PoolStatus, RelayStatus,
     SizeOutOfBounds, Status,
 };
+use mailroom_actors::pause::{Pause, PauseEnd};
 use serde_json::Value;
 
 use super::Doors;
@@ -76,6 +78,15 @@ impl Doors for FakeDoors {
             Ok(PoolStatus { size, ..status.pool.clone() })
         });
         self.answer(answer)
+    }
+
+    fn pause(&self, reason: String, duration: Option<Duration>) -> BoxFuture<'static, Option<IntakeByHand>> {
+        let end = duration.and_then(|wait| PauseEnd::after(wait, DateTime::UNIX_EPOCH));
+        self.answer(self.status.is_some().then_some(IntakeByHand(Some(Pause { reason, by: "http", end }))))
+    }
+
+    fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>> {
+        self.answer(self.status.is_some().then_some(IntakeByHand(None)))
     }
 
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {

@@ -180,3 +180,46 @@ fn check_error(reply: &Reply, status: u16) {
     let error = reply.json();
     assert!(error["error"].is_string() && error["hint"].is_string(), "{error}");
 }
+
+#[test]
+fn a_paused_worker_takes_no_more_jobs_finishes_what_is_in_hand_and_goes_on_where_it_was() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    let worker = TestWorker::start(&Settings::new(&queue, relay.port()).set("http.admin_token", TOKEN));
+    worker.wait_until_assigned();
+    let post = |path: &str, body: &str| worker.request("POST", path, Some(TOKEN), Some(body));
+    assert_eq!(post("/consumer/pause", "{}").status, 400, "a reason is required");
+    let paused = post("/consumer/pause", r#"{"reason": "the relay is moved"}"#);
+    assert_eq!(paused.status, 200, "{paused:?}");
+    let expected = serde_json::json!({"paused": true, "reason": "the relay is moved", "until": null});
+    assert_eq!(paused.json(), expected);
+
+    const JOBS: usize = 20;
+    queue.put((0..JOBS).map(|n| format!(r#"{{"to": "{n}@example.com", "text": "Hello"}}"#)));
+    until("the backlog to be seen", || {
+        (worker.metrics().get("mailroom_backlog", &[("topic", &queue.topic)]) >= JOBS as f64).then_some(())
+    });
+    let metrics = worker.metrics();
+    assert_eq!(metrics.get("mailroom_intake_paused", &[("reason", "operator")]), 1.0);
+    assert_eq!(metrics.get("mailroom_messages_consumed_total", &[("topic", &queue.topic)]), 0.0);
+    assert_eq!(worker.get("/health/ready").status, 200);
+    let health = worker.get("/health");
+    assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("warn")));
+    let check = health.json()["checks"]["consumer"][0].clone();
+    assert!(check["output"].as_str().is_some_and(|text| text.contains("the relay is moved")), "{check}");
+    assert_eq!(relay.taken(), 0);
+
+    let resumed = post("/consumer/resume", "");
+    assert_eq!(resumed.json()["paused"], false, "{resumed:?}");
+    queue.wait_until_settled();
+    assert_eq!(relay.taken(), JOBS);
+    assert_eq!(worker.metrics().get("mailroom_intake_paused", &[("reason", "operator")]), 0.0);
+
+    // It ends by itself, too.
+    let paused = post("/consumer/pause", r#"{"reason": "a moment", "for": "1s"}"#);
+    assert!(paused.json()["until"].is_string(), "{paused:?}");
+    queue.put([r#"{"to": "last@example.com", "text": "Hello"}"#]);
+    queue.wait_until_settled();
+    let log = worker.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("intake paused by hand")).count(), 2, "{log:?}");
+}

@@ -27,7 +27,7 @@ impl Checks {
             ("kafka", kafka(&status.kafka)),
             ("smtp", relay(&status.relay)),
             ("dlq", dead_letters(&status.dead_letters)),
-            ("pool", pool(&status.pool, status.intake)),
+            ("pool", pool(&status.pool, &status.intake)),
             ("consumer", consumer(status)),
         ];
         let actors = status.actors.iter().map(|one| (one.name, actor(one, status.stopping))).collect();
@@ -111,7 +111,7 @@ fn kafka(kafka: &KafkaStatus) -> PartCheck {
 }
 
 fn consumer(status: &Status) -> PartCheck {
-    let (kafka, intake) = (&status.kafka, status.intake);
+    let (kafka, intake) = (&status.kafka, &status.intake);
     if status.stopping {
         fail(
             "the worker is stopping",
@@ -128,6 +128,16 @@ fn consumer(status: &Status) -> PartCheck {
             "in the consumer group, without a partition",
             "run fewer replicas than kafka.topic has partitions, or give the topic more; as a spare this \
              worker is fine",
+        )
+    } else if let Some(pause) = &intake.paused {
+        let until = pause.until().map_or_else(
+            || "until it is resumed".to_owned(),
+            |until| format!("until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        );
+        warn(
+            format!("paused by hand (by {}) {until}: {}", pause.by, mask_text(&pause.reason)),
+            "when the reason is gone: POST /consumer/resume, with the token of http.admin_token; what is in hand is \
+             finished meanwhile",
         )
     } else if let Some(hang) = intake.commits_hang_for {
         warn(
@@ -213,7 +223,7 @@ fn dead_letters(letters: &DeadLettersStatus) -> PartCheck {
     }
 }
 
-fn pool(pool: &PoolStatus, intake: IntakeStatus) -> PartCheck {
+fn pool(pool: &PoolStatus, intake: &IntakeStatus) -> PartCheck {
     let output =
         format!("{}, {} busy, {} allowed to work", count(pool.size, "mailer"), pool.busy, pool.allowed);
     let restarting = pool.mailers.iter().filter(|mailer| mailer.state == MailerState::Restarting).count();

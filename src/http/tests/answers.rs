@@ -151,3 +151,60 @@ fn a_client_may_speak_http_1_0_and_close_its_half_first() {
     client.stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(client.answer().status, 200);
 }
+
+fn post(server: &TestServer, path: &str, body: &str) -> Answer {
+    let head = [
+        &format!("POST {path} HTTP/1.1"),
+        "Host: mailroom",
+        "Authorization: Bearer canary-admin-token",
+        &format!("Content-Length: {}", body.len()),
+    ];
+    server.ask(&head, body.as_bytes())
+}
+
+#[test]
+fn a_pause_and_its_end_answer_how_it_is_now() {
+    let server = TestServer::start(FakeDoors::healthy());
+    let answer = post(&server, "/consumer/pause", r#"{"reason": "the relay is moved", "for": "10m"}"#);
+    assert_eq!(answer.status, 200);
+    // The fake's clock stands at the epoch.
+    let paused = json!({"paused": true, "reason": "the relay is moved", "until": "1970-01-01T00:10:00Z"});
+    assert_eq!(answer.json(), paused);
+    let answer = post(&server, "/consumer/pause", r#"{"reason": "the relay is moved"}"#);
+    assert_eq!(answer.json()["until"], Value::Null);
+    for body in ["", "{}"] {
+        let answer = post(&server, "/consumer/resume", body);
+        assert_eq!(answer.status, 200, "{body}");
+        assert_eq!(answer.json(), json!({"paused": false, "reason": null, "until": null}));
+    }
+}
+
+#[test]
+fn a_pause_that_makes_no_sense_is_a_bad_request_and_one_without_the_token_is_not_looked_at() {
+    let server = TestServer::start(FakeDoors::healthy());
+    for body in ["", "{", "[]", "{}", r#"{"reason": ""}"#, r#"{"reason": "a", "for": "soon"}"#] {
+        let (_, hint) = post(&server, "/consumer/pause", body).refused(400);
+        assert!(hint.contains("reason"), "{hint}");
+    }
+    post(&server, "/consumer/resume", "7").refused(400);
+    for path in ["/consumer/pause", "/consumer/resume"] {
+        server
+            .ask(&[&format!("POST {path} HTTP/1.1"), "Host: mailroom", "Content-Length: 1"], b"{")
+            .refused(401);
+    }
+}
+
+#[test]
+fn a_paused_worker_is_ready_and_health_says_who_why_and_what_to_do() {
+    let mut status = healthy();
+    let end = PauseEnd::after(Duration::from_secs(60), DateTime::UNIX_EPOCH);
+    status.intake.paused = Some(Pause { reason: "moved by ada@example.com".into(), by: "http", end });
+    let server = TestServer::start(FakeDoors { status: Some(status), ..FakeDoors::healthy() });
+    assert_eq!(server.get("/health/ready").status, 200);
+    let answer = server.get("/health");
+    assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("warn")));
+    let check = &answer.json()["checks"]["consumer"][0];
+    let output = check["output"].as_str().unwrap();
+    assert_eq!(output, "paused by hand (by http) until 1970-01-01T00:01:00Z: moved by a***@example.com");
+    assert!(check["action"].as_str().unwrap().contains("/consumer/resume"), "{check}");
+}

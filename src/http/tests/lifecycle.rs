@@ -36,6 +36,14 @@ impl Doors for GatedDoors {
         ready(None).boxed()
     }
 
+    fn pause(&self, _: String, _: Option<Duration>) -> BoxFuture<'static, Option<IntakeByHand>> {
+        pending().boxed()
+    }
+
+    fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>> {
+        pending().boxed()
+    }
+
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {
         ready(None).boxed()
     }
@@ -112,6 +120,14 @@ impl Doors for BrokenDoors {
 
     fn resize(&self, _: usize) -> BoxFuture<'static, Option<Result<PoolStatus, SizeOutOfBounds>>> {
         async { panic!("made by a test") }.boxed()
+    }
+
+    fn pause(&self, _: String, _: Option<Duration>) -> BoxFuture<'static, Option<IntakeByHand>> {
+        pending().boxed()
+    }
+
+    fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>> {
+        pending().boxed()
     }
 
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {

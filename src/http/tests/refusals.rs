@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_unknown_path_is_not_found_whatever_the_method() {
     let server = TestServer::start(FakeDoors::healthy());
-    let paths = ["/", "/pool/", "/Pool", "//pool", "/metrics/x", "/dlq/groups", "/consumer/pause", "/%70ool"];
+    let paths = ["/", "/pool/", "/Pool", "//pool", "/metrics/x", "/dlq/groups", "/consumer", "/%70ool"];
     for path in paths {
         server.get(path).refused(404);
         server.ask(&[&format!("DELETE {path} HTTP/1.1"), "Host: mailroom"], b"").refused(404);
@@ -26,6 +26,12 @@ fn another_method_is_refused_with_those_that_are_allowed() {
         let answer = server.ask(&[&format!("{method} /pool HTTP/1.1"), "Host: mailroom"], b"");
         answer.refused(405);
         assert_eq!(answer.header("allow"), "GET, HEAD, PUT", "{method}");
+    }
+    for method in ["GET", "HEAD", "PUT", "DELETE", "post"] {
+        for path in ["/consumer/pause", "/consumer/resume"] {
+            let answer = server.ask(&[&format!("{method} {path} HTTP/1.1"), "Host: mailroom"], b"");
+            assert_eq!((answer.status, answer.header("allow")), (405, "POST"), "{method} {path}");
+        }
     }
 }
 
