@@ -1,13 +1,18 @@
-//! The command line: `mailroom run`, `demo`, `send`, `check` and `template`. Contract, section 7.
+//! The command line, a file for each command. Contract, section 7.
 
 mod check;
+mod completions;
+mod config_show;
 mod demo;
+mod duration;
+mod health;
 mod output;
 mod reload;
 mod run;
 mod schema;
 mod send;
 mod signals;
+mod table;
 mod template;
 mod variables;
 
@@ -44,6 +49,14 @@ enum Command {
     Send(Box<send::Arguments>),
     /// Looks for mistakes in the configuration and the templates, without asking Kafka or the relay
     Check(check::Arguments),
+    /// Shows the configuration that holds, and where each value came from
+    #[command(subcommand_required = true, arg_required_else_help = true, after_help = config_show::EXAMPLE)]
+    Config {
+        #[command(subcommand)]
+        command: config_show::Command,
+    },
+    /// Asks the running service whether it is alive, or ready: for health checks of containers
+    Health(health::Arguments),
     /// Prints the JSON Schema of a job or of a dead letter
     Schema(schema::Arguments),
     /// Shows the templates, and what they make of variables
@@ -52,6 +65,8 @@ enum Command {
         #[command(subcommand)]
         command: template::Command,
     },
+    /// Prints what a shell needs to complete this command line
+    Completions(completions::Arguments),
 }
 
 /// Where the configuration comes from.
@@ -85,8 +100,11 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Send(arguments) => send::run(*arguments),
             Command::Check(arguments) => check::run(arguments),
+            Command::Config { command } => config_show::run(command),
+            Command::Health(arguments) => health::run(arguments),
             Command::Schema(arguments) => schema::run(&arguments),
             Command::Template { command } => template::run(command),
+            Command::Completions(arguments) => completions::run(&arguments),
         },
         Err(error) => {
             // Help and version go to stdout, mistakes to stderr; where nobody reads them that is all right.

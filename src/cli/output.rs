@@ -3,9 +3,25 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use super::{DONE, FAILED};
+
 /// Writes one line to stderr. Where that can't be written there is nobody to tell.
 pub(super) fn tell(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// The exit code of a command whose last act was to write its data to stdout.
+pub(super) fn written(result: io::Result<()>) -> u8 {
+    match result {
+        Ok(()) => DONE,
+        Err(error) => failed(format_args!("stdout can't be written: {error}")),
+    }
+}
+
+/// Tells why a command failed; its exit code.
+pub(super) fn failed(reason: impl Display) -> u8 {
+    tell(reason);
+    FAILED
 }
 
 /// Stdout, line by line.

@@ -2,8 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::output::{self, Lines};
-use super::{DONE, FAILED};
+use super::output::{Lines, written};
 use crate::schema;
 
 #[derive(Args, Debug)]
@@ -27,11 +26,5 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Record::Job => schema::job(),
         Record::DeadLetter => schema::dead_letter(),
     };
-    match Lines::stdout().write(schema.trim_end()) {
-        Ok(()) => DONE,
-        Err(error) => {
-            output::tell(format_args!("stdout can't be written: {error}"));
-            FAILED
-        }
-    }
+    written(Lines::stdout().write(schema.trim_end()))
 }

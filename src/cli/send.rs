@@ -9,12 +9,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::variables::{self, VariableArguments};
-use super::{ConfigurationArguments, FAILED, output, wrong_configuration};
+use super::{ConfigurationArguments, FAILED, duration, output, wrong_configuration};
 use crate::config;
-use crate::config::kind::{Kind, Raw, Value};
-
-/// The most that `--expires-in` takes: a year, as durations are written.
-const MAX_EXPIRY: Duration = Duration::from_secs(31_557_600);
 
 /// What the jobs are made of: with a file nothing else.
 const JOB_OPTIONS: [&str; 20] = [
@@ -101,7 +97,7 @@ pub(super) struct Arguments {
     tags: Vec<(String, String)>,
 
     /// The e-mail is not sent when it is older than this, such as 15m
-    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "expires_at")]
+    #[arg(long, value_name = "DURATION", value_parser = duration::read, conflicts_with = "expires_at")]
     expires_in: Option<Duration>,
 
     /// The e-mail is not sent past this time, such as 2026-11-24T12:00:00Z
@@ -141,14 +137,6 @@ fn header(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.trim().to_owned())),
         _ => Err("must be NAME: VALUE".into()),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let kind = Kind::Duration { min: Duration::from_millis(1), max: MAX_EXPIRY };
-    match kind.read(&Raw::untyped(text)) {
-        Some(Value::Duration(duration)) => Ok(duration),
-        _ => Err(kind.allowed()),
     }
 }
 

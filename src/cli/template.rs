@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::output::{self, Lines};
+use super::output::{self, Lines, failed, written};
 use super::variables::VariableArguments;
-use super::{ConfigurationArguments, DONE, FAILED, wrong_configuration};
+use super::{ConfigurationArguments, DONE, wrong_configuration};
 use crate::compose::MailComposer;
 use crate::config::{self, Problems};
 use crate::templates::{Rendered, TemplateStore, Wanted};
@@ -223,17 +223,5 @@ impl FolderArguments {
             output::tell(format_args!("warning: templates.dir: {text}"));
         }
         Ok(templates)
-    }
-}
-
-fn failed(reason: impl std::fmt::Display) -> u8 {
-    output::tell(reason);
-    FAILED
-}
-
-fn written(result: io::Result<()>) -> u8 {
-    match result {
-        Ok(()) => DONE,
-        Err(error) => failed(format_args!("stdout can't be written: {error}")),
     }
 }

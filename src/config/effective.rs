@@ -214,6 +214,13 @@ pub(super) fn assemble(values: &Values<'_>, kafka: Kafka, problems: &mut Problem
     }
 }
 
+/// `http.bind` as it was set, or its default.
+pub(super) fn bind(layers: &Layers, problems: &mut Problems) -> SocketAddr {
+    let mut values = Values { layers, values: HashMap::new(), secrets: HashMap::new() };
+    values.read_value(entry("http.bind"), problems);
+    values.bind()
+}
+
 /// The section `kafka` of `values`.
 pub(super) fn kafka(values: &Values<'_>, problems: &mut Problems) -> Kafka {
     Kafka {

@@ -10,16 +10,19 @@ mod layers;
 mod problems;
 mod properties;
 mod secret;
+mod shown;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use layers::Sources;
 pub use problems::{Origin, Problem, Problems, Scope};
 pub use secret::{Secret, Secretive};
+pub use shown::{Shown, ShownValue};
 
 use effective::Values;
 use layers::Layers;
@@ -30,6 +33,21 @@ use layers::Layers;
 /// # Errors
 /// All mistakes there are, those in the templates among them: contract, section 8. No text repeats a value.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let (_, result) = read_all(sources);
+    result
+}
+
+/// Every key with the value that holds and where it came from, in the order of `config.toml`; each of librdkafka's
+/// properties that is set, and each `KEY_file` that gives a secret, is one more. No secret is in it.
+///
+/// # Errors
+/// As [`load`]: what does not hold can't be shown.
+pub fn show(sources: &Sources) -> Result<Vec<Shown>, Problems> {
+    let (layers, result) = read_all(sources);
+    result.map(|config| shown::rows(&layers, &config))
+}
+
+fn read_all(sources: &Sources) -> (Layers, Result<Config, Problems>) {
     let mut problems = Problems::default();
     let layers = Layers::read(sources, &mut problems);
     let values = Values::read(&layers, &mut problems);
@@ -40,7 +58,22 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
         checks::check(&config, &values, &mut problems);
         checks::check_templates(&config.templates, &values, &mut problems);
     }
-    if problems.0.is_empty() { Ok(config) } else { Err(problems) }
+    (layers, if problems.0.is_empty() { Ok(config) } else { Err(problems) })
+}
+
+/// `http.bind` alone, for who asks a running service how it is. No secret is read, and mistakes elsewhere do not
+/// matter, in keys that do not exist neither: a service that runs is not ill because its file has been changed since.
+///
+/// # Errors
+/// A mistake in `http.bind`; a file that can't be read or is no TOML, unless the environment or `--set` gives the
+/// address.
+pub fn load_bind(sources: &Sources) -> Result<SocketAddr, Problems> {
+    let mut problems = Problems::default();
+    let layers = Layers::read(sources, &mut problems);
+    let bind = effective::bind(&layers, &mut problems);
+    let address_is_lost = layers.file_is_lost && !layers.given.contains_key("http.bind");
+    problems.0.retain(|problem| problem.key == "http.bind" || (address_is_lost && problem.key.is_empty()));
+    if problems.0.is_empty() { Ok(bind) } else { Err(problems) }
 }
 
 /// The section `kafka` alone, for commands that talk to nobody else: what is wrong with the values of other
@@ -226,7 +259,7 @@ pub struct Limits {
 
 #[derive(Clone, Debug)]
 pub struct Http {
-    pub bind: std::net::SocketAddr,
+    pub bind: SocketAddr,
     pub admin_token: Option<Secret>,
 }
 

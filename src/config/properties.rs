@@ -95,8 +95,16 @@ fn read_one(
 }
 
 /// Whether the property's value may be given as a file.
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     name.ends_with("password") || name.ends_with("secret")
+}
+
+/// Whether the property's value is not to be shown: secrets, and what holds private keys or tokens beside others.
+pub(super) fn is_hidden(name: &str) -> bool {
+    is_secret(name)
+        || name.ends_with("passphrase")
+        || name.ends_with("key.pem")
+        || name.starts_with("sasl.oauthbearer.")
 }
 
 /// Why `name` may not be set; none when it may.
