@@ -44,8 +44,13 @@ impl Settings {
     }
 
     /// The worker ends itself, as by kill -9, when it reaches this point for the `times`-th time.
-    pub fn killed_at(mut self, point: &str, times: u32) -> Settings {
-        self.environment.insert("MAILROOM_KILL_AT".to_owned(), format!("{point}:{times}"));
+    pub fn killed_at(self, point: &str, times: u32) -> Settings {
+        self.environment("MAILROOM_KILL_AT", format!("{point}:{times}"))
+    }
+
+    /// A variable of the environment that is no key of the configuration.
+    pub fn environment(mut self, name: &str, value: impl ToString) -> Settings {
+        self.environment.insert(name.to_owned(), value.to_string());
         self
     }
 
