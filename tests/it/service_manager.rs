@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::harness::command_line::valid;
 use crate::harness::process;
-use crate::harness::{Settings, TestWorker, until};
+use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, until};
 
 /// The manager's end of the socket.
 struct Manager {
@@ -118,4 +118,20 @@ fn a_manager_whose_socket_is_gone_costs_one_line_and_nothing_else() {
     wait_until_logged(&worker, "nothing to reload");
     let log = worker.stop();
     assert_eq!(log.iter().filter(|line| line.contains("NOTIFY_SOCKET")).count(), 1, "{log:?}");
+}
+
+#[test]
+fn a_worker_that_can_write_to_no_file_system_sends_and_dead_letters_and_stops_cleanly() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::with(|step| match step {
+        Step::Recipient("nobody@example.com") => Answer::Reply("550 5.1.1 No such user"),
+        _ => Answer::Accept,
+    });
+    queue.put(
+        ["ada@example.com", "nobody@example.com"].map(|to| format!(r#"{{"to": "{to}", "text": "Hello"}}"#)),
+    );
+    let worker = TestWorker::start(&Settings::new(&queue, relay.port()).with_read_only_root());
+    queue.wait_until_settled();
+    assert_eq!((relay.taken(), queue.dead_letters().len()), (1, 1));
+    worker.stop();
 }
