@@ -58,7 +58,6 @@ fn in_a_line(Mistakes(mistakes): &Mistakes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::Notifier;
     use crate::templates::Mistake;
 
     #[test]
