@@ -1,5 +1,6 @@
 //! Puts the service together: the only file that knows everyone.
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,7 @@ use crate::compose::MailComposer;
 use crate::config::Config;
 use crate::http::{Doors, HttpServer};
 use crate::kafka::{self, KafkaDeadLetters, LateOffsetLog, StartProblem};
+use crate::notify::{Look, Notifier};
 use crate::smtp::relay::SmtpRelay;
 use crate::templates::TemplateStore;
 use crate::{dead_letter, http, mask, telemetry};
@@ -48,6 +50,9 @@ pub const WRONG_CONFIGURATION: u8 = 78;
 /// Between two looks for brokers that are away at the start.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
+/// What a stop may take beyond `worker.drain_timeout`: leaving the group, the last HTTP answers and log lines.
+const AFTER_THE_DRAIN: Duration = Duration::from_secs(10);
+
 /// Why the service did not start: exit code 78, nothing was joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError(pub String);
@@ -59,6 +64,9 @@ pub struct Service {
     doors: Arc<ActorDoors>,
     supervisor: Addr<Supervisor>,
     templates: Arc<TemplateStore>,
+    notifier: Notifier,
+    /// How long a stop may take in all.
+    stops_within: Duration,
     ended: oneshot::Receiver<Ended>,
     /// Told when Kafka says that a right is missing; closed without a word otherwise.
     refused: oneshot::Receiver<StartProblem>,
@@ -136,6 +144,7 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
 
     let (refuse, refused) = oneshot::channel();
     let http_config = config.http.clone();
+    let stops_within = config.worker.drain_timeout + AFTER_THE_DRAIN;
     let joining = Joining { config, credits, events, offset_log };
     match joining.join().await {
         Ok(()) => drop(actix_rt::spawn(joining.check_rights(refuse))),
@@ -150,7 +159,8 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
         }
     }
     let http_config = crate::config::Http { bind: http.address(), ..http_config };
-    Ok(Service { http, http_config, doors, supervisor, templates, ended, refused })
+    let notifier = Notifier::default();
+    Ok(Service { http, http_config, doors, supervisor, templates, notifier, stops_within, ended, refused })
 }
 
 /// What is needed to join the group once brokers answer and the topics are there.
@@ -261,6 +271,27 @@ impl Service {
         Arc::clone(&self.templates)
     }
 
+    /// Tells the service manager, where the environment names one, that the service runs, and from now on whether
+    /// it is alive: as `/health/live` does, so what the manager restarts is what live says is stuck. Brokers that
+    /// are away keep nobody from saying so.
+    ///
+    /// # Errors
+    /// When the machine gives no thread.
+    pub fn notify_manager(&mut self) -> io::Result<()> {
+        let doors = Arc::clone(&self.doors);
+        self.notifier = Notifier::start(move || {
+            let status = doors.status();
+            async move { look(status.await.as_ref()) }.boxed()
+        })?;
+        self.notifier.ready();
+        Ok(())
+    }
+
+    /// What the service manager is told through; it tells nobody before [`Service::notify_manager`].
+    pub fn notifier(&self) -> Notifier {
+        self.notifier.clone()
+    }
+
     /// Begins the stop: no new attempt, what is past the dot is awaited, commit, leave.
     pub fn stop(&self) {
         self.stopper().stop();
@@ -268,7 +299,11 @@ impl Service {
 
     /// What can stop the service while somebody awaits its end.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.supervisor.clone())
+        Stopper {
+            supervisor: self.supervisor.clone(),
+            notifier: self.notifier.clone(),
+            within: self.stops_within,
+        }
     }
 
     /// Waits for the end and closes the HTTP listener, which stops last; starts that again should it end by
@@ -277,12 +312,13 @@ impl Service {
     pub async fn ended(mut self) -> Ended {
         let mut look = actix_rt::time::interval(BETWEEN_LOOKS);
         let mut misconfigured = None;
+        let stopper = self.stopper();
         let mut refused = self.refused.fuse();
         let ended = loop {
             tokio::select! {
                 ended = &mut self.ended => break ended,
                 Ok(problem) = &mut refused, if !refused.is_terminated() => {
-                    self.supervisor.do_send(Stop);
+                    stopper.stop();
                     misconfigured = Some(problem);
                 }
                 _ = look.tick() => restart_http(&mut self.http, &self.http_config, &self.doors),
@@ -312,13 +348,32 @@ fn restart_http(http: &mut HttpServer, config: &crate::config::Http, doors: &Arc
 }
 
 /// See [`Service::stopper`].
-pub struct Stopper(Addr<Supervisor>);
+pub struct Stopper {
+    supervisor: Addr<Supervisor>,
+    notifier: Notifier,
+    within: Duration,
+}
 
 impl Stopper {
     /// See [`Service::stop`].
     pub fn stop(&self) {
-        self.0.do_send(Stop);
+        self.supervisor.do_send(Stop);
+        self.notifier.stopping(self.within);
     }
+}
+
+/// What the service manager is told of a status; without one nobody has answered.
+fn look(status: Option<&Status>) -> Look {
+    let Some(status) = status else {
+        return Look { live: false, line: "the supervisor does not answer".to_owned() };
+    };
+    let live = http::health::live(status).passes();
+    let line = match http::health::ready(status).error {
+        _ if status.stopping => "stopping".to_owned(),
+        Some(error) => format!("not ready: {error}"),
+        None => format!("ready, {} of {} mailers at work", status.pool.busy, status.pool.size),
+    };
+    Look { live, line }
 }
 
 /// HTTP's questions, answered by the actors; none until they are started.

@@ -11,6 +11,7 @@ pub mod http;
 pub mod job;
 pub mod kafka;
 pub mod mask;
+pub mod notify;
 pub mod schema;
 pub mod smtp;
 pub mod telemetry;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::notify::Notifier;
 use crate::templates::{Mistakes, TemplateStore};
 
 /// So many mistakes stand in a log line; `mailroom check` tells all.
@@ -14,10 +15,16 @@ const MISTAKES_IN_A_LINE: usize = 20;
 ///
 /// # Errors
 /// When the machine gives no thread.
-pub(super) fn on(mut hangups: mpsc::Receiver<()>, templates: Arc<TemplateStore>) -> io::Result<()> {
+pub(super) fn on(
+    mut hangups: mpsc::Receiver<()>,
+    templates: Arc<TemplateStore>,
+    notifier: Notifier,
+) -> io::Result<()> {
     std::thread::Builder::new().name("templates".into()).spawn(move || {
         while hangups.blocking_recv().is_some() {
+            notifier.reloading();
             reload(&templates);
+            notifier.ready();
         }
     })?;
     Ok(())

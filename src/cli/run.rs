@@ -53,7 +53,7 @@ async fn serve(config: Config, Signals { stop: mut first_signal, hangups }: Sign
             return DONE;
         }
     };
-    let service = match started {
+    let mut service = match started {
         Ok(service) => service,
         Err(StartError(text)) => {
             tracing::error!(error = text, "the service can't start");
@@ -67,7 +67,10 @@ async fn serve(config: Config, Signals { stop: mut first_signal, hangups }: Sign
     for text in service.templates().current().warnings() {
         tracing::warn!(key = "templates.dir", text, "configuration");
     }
-    if let Err(error) = reload::on(hangups, service.templates()) {
+    if let Err(error) = service.notify_manager() {
+        tracing::error!(%error, "the service manager can't be told that the worker is ready");
+    }
+    if let Err(error) = reload::on(hangups, service.templates(), service.notifier()) {
         tracing::error!(%error, "templates can't be reloaded by SIGHUP");
     }
     let stop = service.stopper();

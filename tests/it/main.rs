@@ -25,6 +25,7 @@ mod relay_limits;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;
 mod secrecy;
+mod service_manager;
 mod smtp_faults;
 mod templates;
 mod the_harness;

@@ -15,7 +15,16 @@ use super::{Queue, until};
 pub struct Settings {
     keys: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    read_only: bool,
 }
+
+/// Makes every file system read-only for the program behind it; ends with 99 where one still is not.
+const READ_ONLY: &str = r#"
+    while read -r _ point _; do mount -o remount,bind,ro "$point"; done 2>/dev/null </proc/self/mounts
+    for folder in "$PWD" /tmp /var/tmp /dev/shm; do
+        ! touch "$folder/mailroom-was-here" 2>/dev/null || { rm "$folder/mailroom-was-here"; exit 99; }
+    done
+    exec "$0" "$@""#;
 
 impl Settings {
     /// A worker for a test's queue, with a relay on a port of 127.0.0.1 that takes e-mails without TLS.
@@ -44,14 +53,34 @@ impl Settings {
     }
 
     /// The worker ends itself, as by kill -9, when it reaches this point for the `times`-th time.
-    pub fn killed_at(mut self, point: &str, times: u32) -> Settings {
-        self.environment.insert("MAILROOM_KILL_AT".to_owned(), format!("{point}:{times}"));
+    pub fn killed_at(self, point: &str, times: u32) -> Settings {
+        self.environment("MAILROOM_KILL_AT", format!("{point}:{times}"))
+    }
+
+    /// A variable of the environment that is no key of the configuration.
+    pub fn environment(mut self, name: &str, value: impl ToString) -> Settings {
+        self.environment.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// The worker can write to no file system, as in a container with a read-only root.
+    pub fn with_read_only_root(mut self) -> Settings {
+        self.read_only = true;
         self
     }
 
     /// The binary with this configuration and no other, in a folder without a config.toml.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mailroom"));
+        let mut command = match self.read_only {
+            false => Command::new(env!("CARGO_BIN_EXE_mailroom")),
+            true => {
+                // Its mounts are its own; root of its own user namespace where the test is not root.
+                let mut command = Command::new("unshare");
+                command.args(["--map-root-user", "--mount", "sh", "-c", READ_ONLY]);
+                command.arg(env!("CARGO_BIN_EXE_mailroom"));
+                command
+            }
+        };
         command.args(arguments).current_dir(process::scratch("worker"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MAILROOM__")) {
             command.env_remove(name);
