@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::time::Instant;
 
+use crate::domain::expiry;
 use crate::domain::failure::{Cause, Class, Failure, Stage};
 use crate::domain::history::{AttemptEnd, History, Outcome, Timing};
 use crate::domain::job::Record;
@@ -225,8 +226,8 @@ async fn offer(
         // Composing may panic, or find something else: what has expired is neither.
         return (AttemptEnd::Failed(failure), connection.map(|kept| kept.connection));
     }
-    // What is not connected yet may turn out to take less than 8BITMIME.
-    let body_type = connection.as_ref().map_or(BodyType::SevenBit, |kept| kept.connection.body_type());
+    // Never larger than written for 7 bits: what is too large for this is so whatever a new connection takes.
+    let body_type = connection.as_ref().map_or(BodyType::EightBitMime, |kept| kept.connection.body_type());
     let mut email = match compose(&record, body_type, tools).await {
         Ok(email) => Composed { email, body_type },
         Err(failure) => {
@@ -259,14 +260,17 @@ async fn offer(
                 }
             },
         };
-        let slot = tools.throttle.wait_for_a_slot().await;
-        waited.set(waited.get() + slot);
-        may_have_ended |= slot >= IDLE;
-        // Connecting and waiting for a slot take their time.
-        if let Some(failure) = gate.ticket.expired() {
+        if let Err(failure) = email.fit(open.body_type(), &record, tools).await {
             return (known.take().ended_by(failure), Some(open));
         }
-        if let Err(failure) = email.fit(open.body_type(), &record, tools).await {
+        let slot = match wait_for_a_slot(gate.ticket, &tools.throttle).await {
+            Ok(slot) => slot,
+            Err(failure) => return (known.take().ended_by(failure), Some(open)),
+        };
+        waited.set(waited.get() + slot);
+        may_have_ended |= slot >= IDLE;
+        // Connecting, composing anew and waiting for a slot take their time.
+        if let Some(failure) = gate.ticket.expired() {
             return (known.take().ended_by(failure), Some(open));
         }
         crate::kill_point::reach("before-mail");
@@ -306,6 +310,18 @@ async fn offer(
         // What follows a 452 goes over a connection that has just carried an e-mail.
         may_have_ended = connection.is_some();
         to = next;
+    }
+}
+
+/// Returns how long that was. Where the slot would come too late for the job, none is taken, and it has expired.
+async fn wait_for_a_slot(ticket: &Ticket, throttle: &Throttle) -> Result<Duration, Failure> {
+    let slot = throttle.wait_for_a_slot(ticket.deadline.map(|deadline| deadline.at)).await;
+    match (slot, ticket.deadline) {
+        (None, Some(deadline)) => {
+            let last = ticket.history.last_failure.as_ref();
+            Err(ticket.expired().unwrap_or_else(|| expiry::too_late(deadline.set_by, last)))
+        }
+        (slot, _) => Ok(slot.unwrap_or_default()),
     }
 }
 

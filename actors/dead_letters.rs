@@ -1,7 +1,7 @@
 //! Publishes what is given up, for as long as it takes, and settles it once the brokers have acknowledged.
 
 use std::cell::RefCell;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use crate::domain::failure::{Cause, Failure};
-use crate::domain::job::DeadLetter;
+use crate::domain::job::{DeadLetter, Record};
 use crate::domain::ledger::{Hold, Settlement};
 use crate::guard::DeathGuard;
 use crate::line::Line;
@@ -29,7 +29,7 @@ pub struct DeadLettersParts {
     pub metrics: Line<Event>,
     pub vitals: Arc<Vitals>,
     pub clock: Arc<dyn WallClock>,
-    /// Knows the job's tags.
+    /// Knows the job's tags, and whether there is a job at all.
     pub composer: Arc<dyn Composer>,
     /// Makes a failure's reason fit for a log line: addresses masked.
     pub mask: Rc<dyn Fn(&str) -> String>,
@@ -95,7 +95,9 @@ impl Handler<Publish> for DeadLetters {
                 let failure = failure.clone();
                 return self.settle(ticket, &failure);
             }
-            Some(Verdict::GivenUp(failure)) => failure.clone(),
+            Some(Verdict::GivenUp(failure)) => {
+                what_it_really_is(failure, &ticket.record, &*self.parts.composer).unwrap_or(failure.clone())
+            }
             // Not for us: dropped, it comes back to the consumer, which knows where it belongs.
             Some(Verdict::Ended(..)) | None => return,
         };
@@ -120,6 +122,15 @@ impl Handler<Publish> for DeadLetters {
             publisher.do_send(Published(ticket));
         });
     }
+}
+
+/// The failure of a record that was given up as expired before anybody had looked into it, and is no job at all. Should
+/// looking panic, it has expired.
+fn what_it_really_is(failure: &Failure, record: &Record, composer: &dyn Composer) -> Option<Failure> {
+    if failure.cause != Cause::Expired {
+        return None;
+    }
+    catch_unwind(AssertUnwindSafe(|| composer.why_no_job(record))).ok().flatten()
 }
 
 /// Returns once the brokers have acknowledged the letter, or the job is not ours any more.

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use crate::domain::expiry::{self, TimeLeft};
 use crate::domain::failure::Failure;
-use crate::domain::history::Decision;
 use crate::domain::job::Record;
 use crate::ports::{Composer, WallClock};
 
@@ -41,10 +40,7 @@ impl Deadline {
             return Some(expiry::past(self.set_by, None));
         }
         let wait = not_before?.saturating_duration_since(Instant::now());
-        match expiry::in_time(Decision::RetryAfter(wait), Some(self.time_left()), None) {
-            Decision::DeadLetter(failure) => Some(failure),
-            _ => None,
-        }
+        (!self.time_left().allows(wait)).then(|| expiry::too_late(self.set_by, None))
     }
 
     /// Whether no attempt may begin any more.

@@ -131,7 +131,9 @@ impl Mailer {
         let is_probe = std::mem::take(&mut ticket.is_probe);
         let decision = history.conclude(end, timing, &self.parts.policy, crash_limit, fraction, is_probe);
         let left = ticket.deadline.map(Deadline::time_left);
-        let decision = expiry::in_time(decision, left, history.last_failure.as_ref());
+        let next_probe = self.parts.tools.throttle.next_probe();
+        let next_probe = next_probe.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let decision = expiry::in_time(decision, next_probe, left, history.last_failure.as_ref());
         if decision == Decision::Delivered {
             return self.settle(ticket, history.attempts_spent);
         }

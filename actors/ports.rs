@@ -55,6 +55,10 @@ pub trait Composer: Send + Sync + 'static {
     /// also where the record is no job. Never panics on purpose; whoever calls is prepared for it.
     fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry>;
 
+    /// Why no job can be read from `record` (a failure of stage `decode`), asked of one that has expired: what is no job
+    /// never expires. None where there is a job. Never panics on purpose; whoever calls is prepared for it.
+    fn why_no_job(&self, record: &Record) -> Option<Failure>;
+
     /// The job's tags as the log shows them, a JSON object, addresses in it masked; none where it has none, or
     /// can't be read.
     fn tags(&self, record: &Record) -> Option<String>;

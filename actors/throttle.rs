@@ -61,12 +61,17 @@ impl Throttle {
         Some(Permit { turn, throttle: Arc::clone(self), seen: Seen::Nothing })
     }
 
-    /// Waits until one more e-mail may go. Returns how long that was.
-    pub async fn wait_for_a_slot(&self) -> Duration {
-        let Some(rate) = &self.rate else { return Duration::ZERO };
-        let wait = rate.lock().reserve(self.since.elapsed());
+    /// Waits until one more e-mail may go. Returns how long that was; none, at once and without taking a slot, where it
+    /// would not be before `end`.
+    pub async fn wait_for_a_slot(&self, end: Option<Instant>) -> Option<Duration> {
+        let Some(rate) = &self.rate else { return Some(Duration::ZERO) };
+        let now = self.since.elapsed();
+        let wait = match end {
+            Some(end) => rate.lock().reserve_before(now, end.saturating_duration_since(self.since))?,
+            None => rate.lock().reserve(now),
+        };
         tokio::time::sleep(wait).await;
-        wait
+        Some(wait)
     }
 }
 

@@ -21,16 +21,29 @@ impl TimeLeft {
     }
 }
 
-/// The same decision, but that no attempt is waited for that would begin too late: the job is given up at once. `left`
-/// is none where the job never expires; `last` is its last failure.
-pub fn in_time(decision: Decision, left: Option<TimeLeft>, last: Option<&Failure>) -> Decision {
-    match (decision, left) {
-        (Decision::RetryAfter(wait), Some(left)) if !left.allows(wait) => {
-            let what = format!("the next attempt would fall after {}", left.set_by);
-            Decision::DeadLetter(expired(&what, last))
-        }
-        (decision, _) => decision,
+/// The same decision, but that no attempt is waited for that would begin too late: the job is given up at once. After a
+/// failed probe that is one `next_probe` from now. `left` is none where the job never expires; `last` is its last failure.
+pub fn in_time(
+    decision: Decision,
+    next_probe: Duration,
+    left: Option<TimeLeft>,
+    last: Option<&Failure>,
+) -> Decision {
+    let wait = match decision {
+        Decision::RetryAfter(wait) => wait,
+        Decision::ProbeFailed => next_probe,
+        Decision::Delivered | Decision::DeadLetter(_) | Decision::LetGo => return decision,
+    };
+    match left.filter(|left| !left.allows(wait)) {
+        Some(left) => Decision::DeadLetter(too_late(left.set_by, last)),
+        None => decision,
     }
+}
+
+/// The failure of a job whose next attempt would begin when its time has passed, where the last attempt (if any) failed
+/// so.
+pub fn too_late(set_by: &str, last: Option<&Failure>) -> Failure {
+    expired(&format!("the next attempt would fall after {set_by}"), last)
 }
 
 /// The failure of a job whose time has passed, where the last attempt (if any) failed so.
@@ -80,17 +93,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_a_retry_that_would_be_too_late_becomes_something_else(wait_ms in 0u64..1000, left_ms in 0u64..1000) {
+        fn only_what_would_be_tried_too_late_becomes_something_else(
+            wait_ms in 0u64..1000, other_ms in 0u64..1000, left_ms in 0u64..1000, is_probe: bool,
+        ) {
             let wait = Duration::from_millis(wait_ms);
+            let other = Duration::from_millis(other_ms);
             let left = TimeLeft { left: Duration::from_millis(left_ms), set_by: "expires_at" };
             let last = refused();
-            let others = [Decision::Delivered, Decision::ProbeFailed, Decision::LetGo, Decision::DeadLetter(refused())];
-            for other in others {
-                prop_assert_eq!(in_time(other.clone(), Some(left), Some(&last)), other);
+            for end in [Decision::Delivered, Decision::LetGo, Decision::DeadLetter(refused())] {
+                prop_assert_eq!(in_time(end.clone(), wait, Some(left), Some(&last)), end);
             }
-            let retry = Decision::RetryAfter(wait);
-            prop_assert_eq!(in_time(retry.clone(), None, Some(&last)), retry.clone());
-            match in_time(retry.clone(), Some(left), Some(&last)) {
+            let (retry, next_probe) =
+                if is_probe { (Decision::ProbeFailed, wait) } else { (Decision::RetryAfter(wait), other) };
+            prop_assert_eq!(in_time(retry.clone(), next_probe, None, Some(&last)), retry.clone());
+            match in_time(retry.clone(), next_probe, Some(left), Some(&last)) {
                 Decision::DeadLetter(failure) => {
                     prop_assert!(wait >= left.left);
                     prop_assert_eq!(failure.cause, Cause::Expired);

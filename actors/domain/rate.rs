@@ -27,6 +27,11 @@ impl Rate {
         self.next = slot.saturating_add(self.interval);
         slot - now
     }
+
+    /// As [`Rate::reserve`], where the next slot lies before `end`; none, and nothing is reserved, where it does not.
+    pub fn reserve_before(&mut self, now: Duration, end: Duration) -> Option<Duration> {
+        (self.next.max(now) < end).then(|| self.reserve(now))
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +64,18 @@ mod tests {
         assert_eq!(rate.reserve(Duration::ZERO), Duration::from_millis(100));
         // It went at 130 ms; the next slot is at 200 ms all the same.
         assert_eq!(rate.reserve(Duration::from_millis(130)), Duration::from_millis(70));
+    }
+
+    #[test]
+    fn a_slot_that_comes_too_late_is_left_to_whoever_comes_next() {
+        let mut rate = Rate::new(1.0);
+        let second = Duration::from_secs(1);
+        assert_eq!(rate.reserve_before(Duration::ZERO, Duration::ZERO), None);
+        assert_eq!(rate.reserve_before(Duration::ZERO, second), Some(Duration::ZERO));
+        assert_eq!(rate.reserve_before(Duration::ZERO, second), None, "nothing begins at the end itself");
+        assert_eq!(rate.reserve_before(Duration::ZERO, second * 2), Some(second));
+        assert_eq!(rate.reserve_before(second * 9, second * 9), None);
+        assert_eq!(rate.reserve(second), second);
     }
 
     #[test]

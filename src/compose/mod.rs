@@ -194,8 +194,7 @@ impl Composer for MailComposer {
         self.build(job::decode(record, self.message_bytes)?, body_type)
     }
 
-    /// Looks into the job only for `expires_at`; and into all of it only where the time has passed, so that what is no
-    /// e-mail anyway is called that.
+    /// Looks into the job only for `expires_at`.
     fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry> {
         let value = self.readable_value(record)?;
         let now = i128::from(now.timestamp_micros());
@@ -205,11 +204,12 @@ impl Composer for MailComposer {
             (left, "email.max_age")
         });
         let (left, set_by) = own.into_iter().chain(age).min_by_key(|(left, _)| *left)?;
-        if left <= 0 && job::decode(record, self.message_bytes).is_err() {
-            return None;
-        }
         let left = u64::try_from(left.max(0)).map_or(MOST_LEFT, Duration::from_micros).min(MOST_LEFT);
         Some(Expiry { left, set_by })
+    }
+
+    fn why_no_job(&self, record: &Record) -> Option<Failure> {
+        job::decode(record, self.message_bytes).err()
     }
 
     fn tags(&self, record: &Record) -> Option<String> {

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use mailroom_actors::attempt::ConnectionLife;
 use mailroom_actors::credits::Credits;
-use mailroom_actors::domain::failure::{Failure, Reply, Stage};
+use mailroom_actors::domain::failure::{Cause, Failure, Reply, Stage};
 use mailroom_actors::domain::job::{DeadLetter, Record};
 use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
@@ -66,6 +66,8 @@ pub struct Fakes {
     pub put_off_from: AtomicI64,
     /// Jobs may be sent for so many milliseconds once they are taken; 0: for ever, under 0: no more.
     pub expires_after_ms: AtomicI64,
+    /// What is taken is no job.
+    pub no_job: AtomicBool,
     /// How long the relay thinks about a final dot, in seconds.
     pub slow_dot_seconds: AtomicU64,
     /// Final dots that the relay has seen.
@@ -74,6 +76,8 @@ pub struct Fakes {
     pub delivered: Mutex<BTreeMap<i64, u32>>,
     /// How many letters each job has, and the last one's cause.
     pub letters: Mutex<BTreeMap<i64, (u32, String)>>,
+    /// Each job's last letter.
+    pub last_letters: Mutex<BTreeMap<i64, Arc<DeadLetter>>>,
     pub committed: AtomicI64,
     /// All commits, in order: partition, offset, metadata.
     pub commits: Mutex<Vec<CommitOffset>>,
@@ -84,6 +88,20 @@ pub struct Fakes {
     /// Each e-mail has two recipients, of which the relay takes only one at a time (452), and thinks about the
     /// second for ever, before the dot.
     pub one_recipient_at_a_time: AtomicBool,
+    /// Each e-mail has two recipients, of which the relay puts off the second each time (451).
+    pub second_is_put_off: AtomicBool,
+    /// How long the relay takes to accept a connection, in milliseconds.
+    pub slow_connect_ms: AtomicU64,
+    /// A connection that has carried an e-mail falls so many milliseconds into the next one; 0: it does not.
+    pub falls_after_ms: AtomicU64,
+    /// Connections that are opened from now on take 8BITMIME.
+    pub takes_8bitmime: AtomicBool,
+    /// E-mails are written otherwise for each body type.
+    pub bodies_depend: AtomicBool,
+    /// They are too large when written for 7 bits.
+    pub seven_bits_are_too_large: AtomicBool,
+    /// As what each e-mail was offered: the body type of the connection, and that which it was composed for.
+    pub body_types: Mutex<Vec<(BodyType, BodyType)>>,
     /// Commits are not answered.
     pub commits_hang: AtomicBool,
     pub connects: AtomicU64,
@@ -119,16 +137,25 @@ impl OffsetLog for FakeLog {
 }
 
 struct FakeRelay(Arc<Fakes>);
-struct FakeConnection(Arc<Fakes>, bool, u32);
+struct FakeConnection(Arc<Fakes>, bool, u32, BodyType);
 
 impl Relay for FakeRelay {
     fn connect(&self) -> LocalBoxFuture<'static, Result<Box<dyn Connection>, Failure>> {
-        let connection = FakeConnection(Arc::clone(&self.0), true, 0);
+        let body_type = match self.0.takes_8bitmime.load(Ordering::Relaxed) {
+            true => BodyType::EightBitMime,
+            false => BodyType::SevenBit,
+        };
+        let connection = FakeConnection(Arc::clone(&self.0), true, 0, body_type);
         self.0.connects.fetch_add(1, Ordering::Relaxed);
         if self.0.relay_is_down.load(Ordering::Relaxed) {
             return async { Err(Failure::refused()) }.boxed_local();
         }
-        async { Ok(Box::new(connection) as Box<dyn Connection>) }.boxed_local()
+        async move {
+            let slow = connection.0.slow_connect_ms.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(slow)).await;
+            Ok(Box::new(connection) as Box<dyn Connection>)
+        }
+        .boxed_local()
     }
 }
 
@@ -142,12 +169,20 @@ impl Connection for FakeConnection {
         async move {
             let offset: i64 = email.message_id.parse().unwrap();
             self.0.offers.lock().push((offset, Instant::now()));
+            self.0.body_types.lock().push((self.3, email.body_type));
             let under_way = self.0.under_way.fetch_add(1, Ordering::Relaxed) + 1;
             self.0.most_under_way.fetch_max(under_way, Ordering::Relaxed);
             let _over = Over(Arc::clone(&self.0));
             tokio::time::sleep(Duration::from_millis(5)).await;
             if self.0.relay_is_down.load(Ordering::Relaxed) {
                 self.1 = false;
+                let lost = Failure::lost(Stage::Mail, "Connection lost");
+                return Transaction { outcomes: vec![Outcome::Failed(lost); to.len()] };
+            }
+            let falls = self.0.falls_after_ms.load(Ordering::Relaxed);
+            if falls > 0 && self.2 > 0 {
+                self.1 = false;
+                tokio::time::sleep(Duration::from_millis(falls)).await;
                 let lost = Failure::lost(Stage::Mail, "Connection lost");
                 return Transaction { outcomes: vec![Outcome::Failed(lost); to.len()] };
             }
@@ -184,6 +219,9 @@ impl Connection for FakeConnection {
                 None => Outcome::TakenBack,
             };
             let mut outcomes = vec![outcome; to.len()];
+            if self.0.second_is_put_off.load(Ordering::Relaxed) {
+                outcomes[1] = Outcome::Failed(Failure::replied(Stage::Rcpt, &reply(451, "Later")));
+            }
             if one_at_a_time {
                 outcomes[1] = Outcome::Failed(Failure::replied(Stage::Rcpt, &reply(452, "Too many")));
             }
@@ -195,7 +233,7 @@ impl Connection for FakeConnection {
         self.1
     }
     fn body_type(&self) -> BodyType {
-        BodyType::SevenBit
+        self.3
     }
 
     fn carried(&self) -> u32 {
@@ -226,17 +264,26 @@ fn is_first_offer(fakes: &Fakes, offset: i64) -> bool {
 struct FakeComposer(Arc<Fakes>);
 
 impl Composer for FakeComposer {
-    fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
+    fn compose(&self, record: &Record, body_type: BodyType) -> Result<Email, Failure> {
         self.0.compose.burn();
+        if let Some(failure) = self.why_no_job(record) {
+            return Err(failure);
+        }
+        if body_type == BodyType::SevenBit && self.0.seven_bits_are_too_large.load(Ordering::Relaxed) {
+            return Err(Failure::before_attempt(Stage::Render, Cause::TooLarge, "too large"));
+        }
+        let has_two = [&self.0.one_recipient_at_a_time, &self.0.second_is_put_off];
         Ok(Email {
             message_id: record.offset.to_string(),
             sender: "a@example.com".into(),
-            recipients: if self.0.one_recipient_at_a_time.load(Ordering::Relaxed) {
+            recipients: if has_two.iter().any(|two| two.load(Ordering::Relaxed)) {
                 vec!["b@example.com".into(), "c@example.com".into()]
             } else {
                 vec!["b@example.com".into()]
             },
             data: b"Subject: x\r\n\r\nx\r\n".to_vec(),
+            body_type,
+            depends_on_body_type: self.0.bodies_depend.load(Ordering::Relaxed),
             ..Email::default()
         })
     }
@@ -245,6 +292,11 @@ impl Composer for FakeComposer {
         let after = self.0.expires_after_ms.load(Ordering::Relaxed);
         let left = Duration::from_millis(u64::try_from(after).unwrap_or_default());
         (after != 0).then_some(Expiry { left, set_by: "expires_at" })
+    }
+
+    fn why_no_job(&self, _: &Record) -> Option<Failure> {
+        let none = self.0.no_job.load(Ordering::Relaxed);
+        none.then(|| Failure::before_attempt(Stage::Decode, Cause::Malformed, "no job"))
     }
 
     fn tags(&self, _: &Record) -> Option<String> {
@@ -263,6 +315,7 @@ impl DeadLetterLog for FakeLetters {
             let mut letters = fakes.letters.lock();
             let entry = letters.entry(letter.record.offset).or_default();
             *entry = (entry.0 + 1, letter.failure.cause.as_str().to_owned());
+            fakes.last_letters.lock().insert(letter.record.offset, letter);
             Ok(())
         }
         .boxed_local()
@@ -307,7 +360,18 @@ pub fn start() -> Worker {
     worker
 }
 
+/// The same at `smtp.max_rate`, e-mails a second.
+pub fn start_at_a_rate(per_second: f64) -> Worker {
+    let worker = start_with(Some(per_second));
+    worker.assign(0, None);
+    worker
+}
+
 pub fn start_without_a_partition() -> Worker {
+    start_with(None)
+}
+
+fn start_with(max_rate: Option<f64>) -> Worker {
     let fakes = Arc::new(Fakes::default());
     let (events, offset_events) = async_channel::unbounded();
     let offset_log: Arc<dyn OffsetLog> = Arc::new(FakeLog(Arc::clone(&fakes), events.clone()));
@@ -338,7 +402,11 @@ pub fn start_without_a_partition() -> Worker {
         jitter: Arc::new(FakeJitter(Arc::clone(&fakes))),
         families: Families::new("email-queue", "email-dlq", "test"),
         vitals: Arc::new(Vitals::default()),
-        throttle: Throttle::new(4, Breaker { failures: 20, probe_interval: Duration::from_secs(5) }, None),
+        throttle: Throttle::new(
+            4,
+            Breaker { failures: 20, probe_interval: Duration::from_secs(5) },
+            max_rate,
+        ),
         mask: Rc::new(move |text| {
             assert!(deadly.letters_deadly.fetch_sub(1, Ordering::Relaxed) <= 0, "a letter was deadly");
             text.to_owned()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::job::DeadLetter;
 
+use crate::job::Making;
 use crate::plan::Broken;
 use crate::world::World;
 
@@ -78,6 +79,9 @@ impl World {
         }
         self.incarnations[incarnation].letters.0 += 1;
         self.counts.expired += 1;
+        if self.jobs[job].making == Making::Invalid {
+            self.violate("expiry", format!("worker {incarnation}: job {job} is none, and has expired"));
+        }
         let Some(deadline) = self.incarnations[incarnation].deadlines.get(&job).map(|found| found.at) else {
             let what = format!("worker {incarnation}: job {job} has expired, and never does");
             return self.violate("expiry", what);

@@ -157,6 +157,10 @@ struct Port {
     fuse: Fuse,
 }
 
+fn no_e_mail() -> Failure {
+    Failure::before_attempt(Stage::Decode, Cause::Invalid, "no e-mail")
+}
+
 impl Composer for Port {
     fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
         let job = self.world.lock().job_at(record.partition, record.offset);
@@ -174,7 +178,7 @@ impl Composer for Port {
                 panic!("chaos: this job panics");
             }
             Making::Invalid => {
-                return Err(Failure::before_attempt(Stage::Decode, Cause::Invalid, "no e-mail"));
+                return Err(no_e_mail());
             }
             Making::Kills => {
                 let mut world = self.world.lock();
@@ -207,6 +211,12 @@ impl Composer for Port {
         assert_eq!(now.timestamp_millis(), world.wall_ms(), "the clock is asked right before");
         let left = world.tell_expiry(self.incarnation, job)?;
         Some(Expiry { left, set_by: "expires_at" })
+    }
+
+    fn why_no_job(&self, record: &Record) -> Option<Failure> {
+        let world = self.world.lock();
+        let making = world.jobs[world.job_at(record.partition, record.offset)].making;
+        (making == Making::Invalid).then(no_e_mail)
     }
 
     fn tags(&self, _: &Record) -> Option<String> {

@@ -72,11 +72,11 @@ fn the_earlier_of_the_two_counts() {
 }
 
 #[test]
-fn what_is_no_e_mail_anyway_does_not_expire() {
+fn what_has_expired_and_is_no_job_is_known_to_be_none() {
     let composer = strict(Some(Duration::from_secs(60)));
     let past = r#""expires_at":"2000-01-01T00:00:00Z""#;
     let long = format!(r#"{{"to":"a@b.c","text":"{}",{past}}}"#, "x".repeat(1000));
-    for (value, expires) in [
+    for (value, is_job) in [
         (format!(r#"{{"to":"a@b.c","text":"x",{past}}}"#), true),
         (r#"{"to":"a@b.c","text":"x","e\u0078pires_at":"2000-01-01T00:00:00Z"}"#.into(), true),
         (format!(r#"{{"to":"a@b.c",{past}}}"#), false),
@@ -90,10 +90,15 @@ fn what_is_no_e_mail_anyway_does_not_expire() {
         (long, false),
     ] {
         let record = Record { timestamp_ms: Some(0), ..record(value.clone()) };
-        assert_eq!(composer.expiry(&record, now()).is_some(), expires, "{value:.100}");
+        let is_read = value.len() <= 1000;
+        assert_eq!(composer.expiry(&record, now()).is_some(), is_read, "{value:.100}");
+        let failure = composer.why_no_job(&record);
+        assert_eq!(failure.is_none(), is_job, "{value:.100}");
+        assert_eq!(failure, composer.compose(&record, BodyType::SevenBit).err(), "{value:.100}");
     }
     let null = Record { value: None, ..aged(100) };
     assert_eq!(composer.expiry(&null, now()), None);
+    assert_eq!(composer.why_no_job(&null).map(|failure| failure.cause), Some(Cause::Malformed));
 }
 
 #[test]
