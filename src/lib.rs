@@ -7,6 +7,8 @@ pub mod config;
 pub mod dead_letter;
 pub mod demo;
 mod descriptors;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 pub mod job;
 pub mod kafka;

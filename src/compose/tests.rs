@@ -7,6 +7,7 @@ use mail_parser::{Addr, Address as ParsedAddress, Message, MessageParser, MimeHe
 use serde_json::json;
 
 use super::*;
+use crate::fuzzing::assert_fit_for_the_wire;
 
 mod early;
 mod form;
@@ -49,32 +50,6 @@ fn compose_for(job: &serde_json::Value, body_type: BodyType) -> Email {
 
 fn refusal(job: &serde_json::Value) -> Failure {
     composer().compose(&record(job.to_string()), BodyType::SevenBit).expect_err("it makes no e-mail")
-}
-
-/// Checked apart from the code under test, byte by byte.
-fn assert_fit_for_the_wire(email: &Email) {
-    let data = &email.data;
-    assert!(data.ends_with(b"\r\n"));
-    let header = data.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
-    let (mut in_header, mut in_body, mut column) = (false, false, 0);
-    for (at, byte) in data.iter().enumerate() {
-        match byte {
-            b'\n' => assert!(at > 0 && data[at - 1] == b'\r', "bare LF at {at}"),
-            b'\r' => assert_eq!(data.get(at + 1), Some(&b'\n'), "bare CR at {at}"),
-            0 => panic!("NUL at {at}"),
-            128.. if at < header => in_header = true,
-            128.. => in_body = true,
-            _ => {}
-        }
-        column = if *byte == b'\n' { 0 } else { column + 1 };
-        assert!(column <= 999, "a line of more than 998 bytes and its CR before {at}");
-    }
-    assert_eq!(in_header, email.header_needs_smtputf8, "the header's bytes and what is said of them");
-    assert_eq!(
-        in_body,
-        email.body_type == BodyType::EightBitMime,
-        "the bodies' bytes and what is said of them"
-    );
 }
 
 /// The names of the message's own header lines, as they stand.

@@ -84,7 +84,7 @@ impl Mail {
     }
 
     /// Each as Python's `email` reads it.
-    pub fn read_by_python(raw: &[Vec<u8>]) -> Vec<Mail> {
+    pub fn read_by_python(raw: &[&[u8]]) -> Vec<Mail> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/any_email/read_emails.py");
         let mut python = Command::new("python3");
         python.arg(script);

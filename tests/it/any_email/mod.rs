@@ -6,7 +6,7 @@
 mod job;
 mod mail;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use job::{Expected, FROM, Generator, Job, Offers, TEMPLATES};
 use mail::{Attachment, Mail, Mailbox};
@@ -19,6 +19,8 @@ use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, TestWorker};
 
 /// Over it a job is `too_large`.
 const MESSAGE_BYTES: &str = "400KiB";
+/// So many jobs are waited for at a time, and so many e-mails are read by Python at a time.
+const PART: usize = 1000;
 
 #[test]
 fn any_job_is_sent_as_it_was_meant_or_explained() {
@@ -58,11 +60,12 @@ fn send_any(count: usize, extensions: &[&str], offers: Offers) -> Vec<Attempt> {
         .set("limits.message_bytes", MESSAGE_BYTES)
         .set("templates.dir", scratch_with("templates", TEMPLATES).display());
     let worker = TestWorker::start(&settings);
-    let records: Vec<Record> = jobs.iter().map(|job| Record::of(job.value.clone())).collect();
-    for part in records.chunks(1000) {
-        queue.put_records(part);
+    for part in jobs.chunks(PART) {
+        let records: Vec<Record> = part.iter().map(|job| Record::of(job.value.clone())).collect();
+        queue.put_records(&records);
+        // Not one of them keeps the others waiting.
+        queue.wait_until_settled();
     }
-    queue.wait_until_settled();
     let metrics = worker.metrics();
     assert_eq!(metrics.sum("mailroom_actor_restarts_total"), 0.0, "no actor died");
     assert_eq!(metrics.get("mailroom_dead_letters_total", &[("cause", "crash")]), 0.0, "nothing panicked");
@@ -118,16 +121,21 @@ fn check(jobs: &[Job], taken: &[Attempt], letters: &[DeadLetter]) {
         }
     }
     println!("{} sent, {} dead-lettered, {} damaged at random", counts[0], counts[1], counts[2]);
+    let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
+    letters.iter().for_each(|letter| *causes.entry(letter.text("cause")).or_default() += 1);
+    println!("dead letters, those of damaged jobs too: {causes:?}");
     assert!(counts.iter().all(|count| *count > jobs.len() / 100), "some of each: {counts:?}");
     for (number, expected, raw) in &sent {
         compare("mail-parser", *number, expected, Mail::parsed(raw), raw);
     }
-    let raw: Vec<Vec<u8>> = sent.iter().map(|(.., raw)| raw.to_vec()).collect();
-    let read = Mail::read_by_python(&raw);
-    assert_eq!(read.len(), sent.len());
-    for ((number, expected, raw), read) in sent.iter().zip(read) {
-        assert_eq!(read.defects, Vec::<String>::new(), "job {number}: {}", String::from_utf8_lossy(raw));
-        compare("Python", *number, expected, read, raw);
+    for part in sent.chunks(PART) {
+        let raw: Vec<&[u8]> = part.iter().map(|(.., raw)| *raw).collect();
+        let read = Mail::read_by_python(&raw);
+        assert_eq!(read.len(), part.len());
+        for ((number, expected, raw), read) in part.iter().zip(read) {
+            assert_eq!(read.defects, Vec::<String>::new(), "job {number}: {}", String::from_utf8_lossy(raw));
+            compare("Python", *number, expected, read, raw);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One test's topics and group on a Kafka, so that tests side by side don't meet.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,16 @@ impl<'k> Queue<'k> {
     }
 }
 
+/// What the repository tells consumers of the dead letter queue, formats looked at as well; compiled once.
+fn schema() -> &'static jsonschema::Validator {
+    static SCHEMA: OnceLock<jsonschema::Validator> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let schema = include_str!("../../../docs/schemas/dead-letter.schema.json");
+        let schema = serde_json::from_str(schema).expect("it is JSON");
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("it is a schema")
+    })
+}
+
 /// A record of the dead letter queue, with its value parsed.
 #[derive(Debug)]
 pub struct DeadLetter {
@@ -88,9 +99,14 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// # Panics
+    /// When it is not what its schema says: so every test that reads letters looks at that too.
     fn of(record: Record) -> DeadLetter {
         let value = serde_json::from_slice(record.value.as_deref().expect("a dead letter has a value"));
-        DeadLetter { value: value.expect("a dead letter is JSON"), record }
+        let value: Value = value.expect("a dead letter is JSON");
+        let wrong: Vec<_> = schema().iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "against docs/schemas/dead-letter.schema.json: {wrong:?}: {value}");
+        DeadLetter { value, record }
     }
 
     /// A field that must be a string.
