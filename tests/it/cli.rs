@@ -186,3 +186,76 @@ fn at_a_terminal_the_demo_is_a_live_view_that_gives_the_terminal_back_and_ends_w
     assert!(view.ends_with("\x1b[?25h") && !after.contains('\x1b'), "{after:?}");
     assert!(after.contains("every job is accounted for"), "{after}");
 }
+
+#[test]
+fn the_configuration_is_shown_with_the_origin_of_each_value_and_without_secrets() {
+    let settings = valid()
+        .set("smtp.security", "tls")
+        .set("smtp.username", "worker")
+        .set("smtp.password", "canary-password")
+        .set("kafka.properties.sasl.password", "canary-sasl")
+        .set("retry.base", "2s");
+    let output = run(&settings, &["config", "show", "--json", "--set", "mailers.size=3"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let shown: Value = serde_json::from_str(&stdout(&output)).expect("it is JSON");
+    let expect = |key: &str, value: Value, origin: &str| {
+        assert_eq!(shown[key], serde_json::json!({"value": value, "origin": origin}), "{key}");
+    };
+    expect("retry.base", "2s".into(), "env:MAILROOM__RETRY__BASE");
+    expect("mailers.size", 3.into(), "flag:--set");
+    expect("retry.max_attempts", 3.into(), "default");
+    expect("smtp.max_rate", Value::Null, "default");
+    expect("smtp.password", "***".into(), "env:MAILROOM__SMTP__PASSWORD");
+    expect("kafka.properties.sasl.password", "***".into(), "env:MAILROOM__KAFKA__PROPERTIES__sasl.password");
+    let table = run(&settings, &["config", "show", "--origin"]);
+    let told = stdout(&table);
+    assert!(
+        told.lines()
+            .any(|line| line.starts_with("retry.base") && line.ends_with("env:MAILROOM__RETRY__BASE"))
+    );
+    for output in [&output, &table] {
+        assert!(!stdout(output).contains("canary") && !stderr(output).contains("canary"), "{output:?}");
+    }
+    let wrong = run(&valid().set("retry.base", "soon"), &["config", "show"]);
+    assert_eq!(wrong.status.code(), Some(78), "{wrong:?}");
+}
+
+#[test]
+fn the_health_of_a_running_worker_is_asked_for_by_exit_code() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let port = process::free_port();
+    let bind = format!("0.0.0.0:{port}");
+    let settings = Settings::new(&queue, RecordingSmtp::start().port()).set("http.bind", &bind);
+    // Of the configuration only the address counts.
+    let only_address = Settings::default().set("http.bind", &bind).set("retry.base", "soon");
+    let nobody = run(&only_address, &["health", "live"]);
+    assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+    assert!(stderr(&nobody).contains("is the service running"), "{nobody:?}");
+
+    let worker = TestWorker::start(&settings);
+    for arguments in [&["health", "ready", "--wait", "60s"][..], &["health", "live"]] {
+        let output = run(&only_address, arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(stdout(&output).trim(), arguments[1]);
+    }
+    worker.stop();
+
+    let away = format!("127.0.0.1:{}", process::free_port());
+    let worker = TestWorker::start(&settings.set("kafka.brokers", away));
+    let url = format!("http://127.0.0.1:{port}");
+    let output = run(&Settings::default(), &["health", "ready", "--url", &url]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = stderr(&output);
+    assert!(told.contains("not ready: ") && told.contains("kafka"), "error and hint: {told}");
+    assert_eq!(run(&Settings::default(), &["health", "ready", "--url", "ftp://x"]).status.code(), Some(2));
+    worker.stop();
+}
+
+#[test]
+fn completions_name_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&Settings::default(), &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(stdout(&output).contains("template"), "{shell}");
+    }
+}
