@@ -15,6 +15,7 @@ mod expiry;
 mod guide_story;
 mod harness;
 mod http;
+mod input;
 mod kafka_faults;
 mod numbered_jobs;
 mod offsets;

@@ -106,9 +106,15 @@ impl Kafka {
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32) {
+        self.create_topic_with(name, partitions, &[]);
+    }
+
+    /// Makes a topic with these settings of its own, by Kafka's names.
+    pub fn create_topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         let admin: AdminClient<DefaultClientContext> =
             self.client().create().expect("the client is well configured");
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.brokers.len() as i32));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT));
         let results =
             futures::executor::block_on(admin.create_topics([&topic], &options)).expect("Kafka answers");
@@ -119,9 +125,16 @@ impl Kafka {
 
     /// Puts records on a topic: in the partition that the record names, by turns where `spread` is given.
     pub fn produce(&self, topic: &str, records: &[Record], spread: Option<i32>) {
+        assert_eq!(self.offer(topic, records, spread), Vec::<String>::new());
+    }
+
+    /// As [`Kafka::produce`]; returns why those were not taken that were not.
+    pub fn offer(&self, topic: &str, records: &[Record], spread: Option<i32>) -> Vec<String> {
         let producer: BaseProducer<Deliveries> = self
             .client()
             .set("linger.ms", "5")
+            // What is too large is for the topic to say.
+            .set("message.max.bytes", "1000000000")
             .set("queue.buffering.max.messages", "1000000")
             .create_with_context(Deliveries::default())
             .expect("the client is well configured");
@@ -142,10 +155,10 @@ impl Kafka {
             }
             producer.send(to_send).map_err(|(error, _)| error).expect("the producer's queue is long enough");
         }
-        producer.flush(ANSWER_TIMEOUT).expect("Kafka takes the records");
-        let deliveries = producer.context().0.lock().expect("no callback panics");
-        assert_eq!(deliveries.failed, Vec::<String>::new());
-        assert_eq!(deliveries.taken, records.len());
+        producer.flush(ANSWER_TIMEOUT).expect("Kafka answers");
+        let mut deliveries = producer.context().0.lock().expect("no callback panics");
+        assert_eq!(deliveries.taken + deliveries.failed.len(), records.len());
+        std::mem::take(&mut deliveries.failed)
     }
 
     /// Everything on a topic, partition by partition.

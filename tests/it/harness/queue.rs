@@ -20,14 +20,23 @@ pub struct Queue<'k> {
 impl<'k> Queue<'k> {
     /// Fresh topics with names of their own: the queue with so many partitions, the dead letters in one.
     pub fn new(kafka: &'k Kafka, partitions: i32) -> Queue<'k> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Queue::named(kafka, &format!("email-queue-{number}"), &format!("email-dlq-{number}"), partitions)
+        let (topic, dlq_topic) = Queue::next_names();
+        Queue::named(kafka, &topic, &dlq_topic, partitions)
     }
 
     pub fn named(kafka: &'k Kafka, topic: &str, dlq_topic: &str, partitions: i32) -> Queue<'k> {
         kafka.create_topic(topic, partitions);
         kafka.create_topic(dlq_topic, 1);
+        Queue::of(kafka, topic, dlq_topic, partitions)
+    }
+
+    fn next_names() -> (String, String) {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        (format!("email-queue-{number}"), format!("email-dlq-{number}"))
+    }
+
+    fn of(kafka: &'k Kafka, topic: &str, dlq_topic: &str, partitions: i32) -> Queue<'k> {
         Queue {
             kafka,
             topic: topic.to_owned(),
@@ -35,6 +44,14 @@ impl<'k> Queue<'k> {
             group: format!("{topic}-workers"),
             partitions,
         }
+    }
+
+    /// Fresh names, and a topic of one partition for records of up to so many bytes, as the broker counts them: the topic
+    /// of the dead letters is left to the worker to make.
+    pub fn of_large_records(kafka: &'k Kafka, max_message_bytes: usize) -> Queue<'k> {
+        let (topic, dlq_topic) = Queue::next_names();
+        kafka.create_topic_with(&topic, 1, &[("max.message.bytes", &max_message_bytes.to_string())]);
+        Queue::of(kafka, &topic, &dlq_topic, 1)
     }
 
     /// Puts jobs on the queue, spread over its partitions.
@@ -123,6 +140,22 @@ impl DeadLetter {
         let value = self.record.value.as_deref().expect("a dead letter has a value");
         let letter: Letter = serde_json::from_slice(value).expect("a dead letter has its original message");
         letter.original_message.get().to_owned()
+    }
+
+    /// The value of the job that `original_message` stands for; none where it was null. Of a value that is itself a JSON
+    /// string, or an object of `base64` alone, this can't be told.
+    pub fn original_value(&self) -> Option<Vec<u8>> {
+        use base64::Engine;
+        match &self.value["original_message"] {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone().into_bytes()),
+            Value::Object(object) if object.len() == 1 && object.contains_key("base64") => {
+                let text = object["base64"].as_str().expect("base64 is text");
+                let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+                Some(decoded.expect("it is base64"))
+            }
+            _ => Some(self.original_message().into_bytes()),
+        }
     }
 
     /// The values of a header, in order.
