@@ -1,5 +1,10 @@
 //! The schemas in the repository are those of the types, and say what the worker does.
 
+mod properties;
+
+use mailroom_actors::domain::failure::Failure;
+use mailroom_actors::domain::job::Record;
+
 use super::*;
 
 #[test]
@@ -49,23 +54,32 @@ const JOBS: &[(&str, bool)] = &[
     (r#"{"to":"a@b.c","text":"x","tags":{"a":1}}"#, false),
 ];
 
+/// What a program has that checks jobs before they are sent.
+fn validator() -> jsonschema::Validator {
+    let schema = serde_json::from_str(&job()).expect("it is JSON");
+    jsonschema::validator_for(&schema).expect("it is a schema")
+}
+
+/// What the worker says of it.
+fn decoded(text: &str) -> Result<(), Failure> {
+    let record = Record {
+        topic: "email-queue".into(),
+        partition: 0,
+        offset: 0,
+        timestamp_ms: None,
+        key: None,
+        value: Some(text.as_bytes().to_vec().into()),
+        headers: Vec::new(),
+    };
+    crate::job::decode(&record, usize::MAX).map(|_| ())
+}
+
 #[test]
 fn the_schema_takes_what_the_worker_takes() {
-    let schema = serde_json::from_str(&job()).expect("it is JSON");
-    let schema = jsonschema::validator_for(&schema).expect("it is a schema");
+    let schema = validator();
     for (text, is_taken) in JOBS {
         let value: serde_json::Value = serde_json::from_str(text).expect("it is JSON");
-        let record = mailroom_actors::domain::job::Record {
-            topic: "email-queue".into(),
-            partition: 0,
-            offset: 0,
-            timestamp_ms: None,
-            key: None,
-            value: Some(text.as_bytes().to_vec().into()),
-            headers: Vec::new(),
-        };
-        let decoded = crate::job::decode(&record, usize::MAX);
-        assert_eq!(decoded.is_ok(), *is_taken, "the worker: {text}");
+        assert_eq!(decoded(text).is_ok(), *is_taken, "the worker: {text}");
         assert_eq!(schema.is_valid(&value), *is_taken, "the schema: {text}");
     }
 }
