@@ -25,5 +25,4 @@ fn written<T: JsonSchema>() -> String {
 }
 
 #[cfg(test)]
-#[path = "schema_tests.rs"]
 mod tests;

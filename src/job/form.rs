@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 #[schemars(title = "Mailroom job", extend("anyOf" = something_to_say(), "not" = template_and_otp()))]
 pub struct Form {
     /// Who gets it. At most 100 recipients in to, cc and bcc together; an address named twice gets one e-mail.
+    #[schemars(extend("minItems" = 1))]
     pub to: Addresses,
     pub cc: Option<Addresses>,
     /// Only ever in the envelope: no other recipient sees them.
@@ -71,7 +72,7 @@ pub enum Address {
     Text(HeaderText<{ u32::MAX }>),
     Parts {
         /// The bare address.
-        email: HeaderText<254>,
+        email: HeaderText<{ u32::MAX }>,
         /// What is shown for it.
         name: Option<HeaderText<{ u32::MAX }>>,
     },
@@ -83,7 +84,7 @@ pub struct Attachment {
     /// Of a path only the last segment is kept.
     pub filename: HeaderText<{ u32::MAX }>,
     /// Its media type; left out: application/octet-stream.
-    pub content_type: Option<HeaderText<{ u32::MAX }>>,
+    pub content_type: Option<HeaderText<256>>,
     /// The bytes in base64: the standard alphabet, padded, without white space.
     pub content: Base64,
     /// With it the file is part of the HTML, which shows it by src="cid:…".
@@ -147,18 +148,24 @@ impl JsonSchema for Base64 {
         json_schema!({
             "type": "string",
             "contentEncoding": "base64",
-            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+            // The last symbol before the padding holds no bits that are not decoded.
+            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$",
         })
     }
 }
 
+/// Characters of a header's name.
+const MAX_HEADER_NAME: usize = 76;
 const NO_CONTROL_CHARACTER: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$";
+
+// Members that are null count as absent, whatever their names and however many there are.
 fn headers(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": ["object", "null"],
-        "maxProperties": 50,
-        "additionalProperties": { "type": ["string", "null"], "pattern": NO_CONTROL_CHARACTER },
-        "propertyNames": { "pattern": header_name() },
+        "patternProperties": {
+            header_name(): { "type": ["string", "null"], "pattern": NO_CONTROL_CHARACTER },
+        },
+        "additionalProperties": { "type": "null" },
     })
 }
 
@@ -170,8 +177,8 @@ fn header_name() -> String {
     };
     let names = ["X-", "List-", "References", "In-Reply-To", "Auto-Submitted", "Precedence", "Feedback-ID"];
     let any_case = names.map(|name| {
-        let rest = if name.ends_with('-') { "[!-9;-~]+" } else { "" };
-        name.chars().map(either).collect::<String>() + rest
+        let rest = format!("[!-9;-~]{{1,{}}}", MAX_HEADER_NAME - name.len());
+        name.chars().map(either).collect::<String>() + if name.ends_with('-') { &rest } else { "" }
     });
     format!("^({})$", any_case.join("|"))
 }
@@ -179,8 +186,8 @@ fn header_name() -> String {
 fn tags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": ["object", "null"],
-        "additionalProperties": { "type": ["string", "null"], "maxLength": 64 },
-        "propertyNames": { "maxLength": 64 },
+        "patternProperties": { r"^[\s\S]{0,64}$": { "type": ["string", "null"], "maxLength": 64 } },
+        "additionalProperties": { "type": "null" },
     })
 }
 
