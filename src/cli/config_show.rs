@@ -7,8 +7,7 @@ use super::output::{Lines, written};
 use super::{ConfigurationArguments, table, wrong_configuration};
 use crate::config::{self, Shown, ShownValue};
 
-pub(super) const EXAMPLE: &str =
-    "Example:\n  mailroom config show --origin\n  mailroom config show --json --config /etc/mailroom/config.toml";
+pub(super) const EXAMPLE: &str = "Example:\n  mailroom config show --origin\n  mailroom config show --json --config /etc/mailroom/config.toml";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

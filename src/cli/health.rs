@@ -66,7 +66,9 @@ pub(super) fn run(arguments: Arguments) -> u8 {
         }
         None => match config::load_bind(&configuration.sources()) {
             Ok(bind) if bind.port() == 0 => {
-                return failed("http.bind has port 0, a free one: the first line of the log tells which; name it by --url");
+                return failed(
+                    "http.bind has port 0, a free one: the first line of the log tells which; name it by --url",
+                );
             }
             Ok(bind) => format!("http://{}", reachable(bind)),
             Err(problems) => return wrong_configuration(&problems),

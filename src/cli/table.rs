@@ -6,7 +6,10 @@ use comfy_table::{ContentArrangement, Table};
 
 /// The rows as lines, without frames; at a terminal long cells go over several lines, in a pipe they are never cut.
 /// No line ends in blanks.
-pub(super) fn lines<const N: usize>(head: Option<[&str; N]>, rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(super) fn lines<const N: usize>(
+    head: Option<[&str; N]>,
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let width = io::stdout().is_terminal().then(terminal_width).flatten();
     lines_within(width, head, rows)
 }
@@ -43,8 +46,11 @@ mod tests {
     use super::*;
 
     fn rows() -> [[String; 2]; 2] {
-        [["smtp.host", "relay.example.com"], ["smtp.from", "Somebody With A Long Name <somebody@example.com>"]]
-            .map(|row| row.map(str::to_owned))
+        [
+            ["smtp.host", "relay.example.com"],
+            ["smtp.from", "Somebody With A Long Name <somebody@example.com>"],
+        ]
+        .map(|row| row.map(str::to_owned))
     }
 
     #[test]
