@@ -47,7 +47,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Puts one job on the queue, or many
     Send(Box<send::Arguments>),
-    /// Looks for mistakes in the configuration and the templates, without asking Kafka or the relay
+    /// Looks for mistakes in the configuration and the templates; asks Kafka and the relay only when told to
     Check(check::Arguments),
     /// Shows the configuration that holds, and where each value came from
     #[command(subcommand_required = true, arg_required_else_help = true, after_help = config_show::EXAMPLE)]

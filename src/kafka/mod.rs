@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`properties`] (what librdkafka is told), [`topics`] and [`rights`] (before anything is
 //! joined), [`intake`] (the one thread that polls, with `commands`, `context`, `partitions`, `rebalance`,
-//! `arrivals`, `commits` and `out_of_range` as its parts), [`watermarks`], [`dead_letters`], [`send`].
+//! `arrivals`, `commits` and `out_of_range` as its parts), [`watermarks`], [`dead_letters`], [`send`],
+//! [`inspect`] (looks, and joins nothing).
 
 mod arrivals;
 mod bell;
@@ -11,6 +12,7 @@ mod commands;
 mod commits;
 mod context;
 pub mod dead_letters;
+pub mod inspect;
 pub mod intake;
 pub mod late;
 pub mod letter;

@@ -17,7 +17,7 @@ use crate::config;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one question may keep us from hearing of refused credentials.
 const SLICE: Duration = Duration::from_millis(250);
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a new topic may take to be known to the brokers.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kafka's own default, for when the topic's can't be read: 1 MiB and the framing.
@@ -72,7 +72,7 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
 }
 
 /// Room for the largest job in base64, and what a letter says beside it.
-fn letter_bytes(job_bytes: u64) -> u64 {
+pub fn letter_bytes(job_bytes: u64) -> u64 {
     let bytes = job_bytes.saturating_mul(4).div_ceil(3).saturating_add(65_536);
     bytes.min(u64::from(i32::MAX.unsigned_abs()))
 }

@@ -257,7 +257,7 @@ impl Watch {
 ///
 /// # Errors
 /// When no leader answers for any of them within `limit`, or one of several does not answer.
-fn ask(
+pub(super) fn ask(
     observer: &Observer,
     topic: &str,
     partitions: &[i32],

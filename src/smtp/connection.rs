@@ -136,7 +136,7 @@ async fn encrypt(line: Line, tls: Option<&Tls>) -> Result<Line, Failure> {
 }
 
 /// For the login, which has no final dot.
-struct NoGate;
+pub(super) struct NoGate;
 
 impl Gate for NoGate {
     fn pass_the_dot(&self) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mailroom_actors::domain::failure::{Failure, Stage};
 use mailroom_actors::ports::Gate;
 use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::deadline::Deadline;
 use super::session::{Conversation, Limit, Want, Wire};
@@ -57,6 +58,14 @@ impl Line {
             Err(_) => return Err(Failure::timed_out(Stage::Tls)),
         };
         Ok(Line { stream: Stream::Tls(Box::new(tls)), ..self })
+    }
+
+    /// The certificates that the relay has shown, its own first; none without TLS.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        match &self.stream {
+            Stream::Plain(_) => &[],
+            Stream::Tls(tls) => tls.get_ref().1.peer_certificates().unwrap_or_default(),
+        }
     }
 
     /// Bytes of an e-mail in one write.

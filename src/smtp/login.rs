@@ -32,6 +32,8 @@ pub struct Login<'a> {
     goal: Goal,
     state: State,
     extensions: Extensions,
+    /// Whether `extensions` are those of an EHLO behind which nothing is encrypted any more.
+    offered: bool,
     failure: Option<Failure>,
 }
 
@@ -55,7 +57,14 @@ enum State {
 impl<'a> Login<'a> {
     pub fn new(wire: &'a mut Wire, goal: Goal) -> Login<'a> {
         wire.say();
-        Login { wire, goal, state: State::Greeting, extensions: Extensions::default(), failure: None }
+        Login {
+            wire,
+            goal,
+            state: State::Greeting,
+            extensions: Extensions::default(),
+            offered: false,
+            failure: None,
+        }
     }
 
     /// The answer to [`Want::StartTls`]: everything is encrypted from here on. What was learnt before is
@@ -72,6 +81,11 @@ impl<'a> Login<'a> {
             Some(failure) => Err(failure),
             None => Ok(self.extensions),
         }
+    }
+
+    /// What the relay offers, once it has said so where it counts: with STARTTLS only behind it.
+    pub fn offered(&self) -> Option<&Extensions> {
+        self.offered.then_some(&self.extensions)
     }
 
     fn stage(&self) -> Stage {
@@ -145,6 +159,7 @@ impl<'a> Login<'a> {
             }
             return;
         }
+        self.offered = true;
         let Some(sasl) = &self.goal.sasl else { return self.finish() };
         if !self.goal.encrypted && !self.goal.allow_plaintext_auth {
             return self.fail(Failure::unreachable(

@@ -3,7 +3,7 @@
 //! [`session`] says how a conversation meets a connection; [`login`] and [`transaction`] are the two
 //! conversations, as state machines without a socket or a clock; [`line`] gives them TCP, TLS and
 //! deadlines; [`connection`] and [`relay`] are what the worker holds; [`answers`] knows what is said on all
-//! connections together.
+//! connections together; [`inspect`] looks at the relay without an e-mail.
 
 mod answers;
 mod body;
@@ -12,6 +12,7 @@ mod deadline;
 mod dial;
 mod ehlo;
 mod envelope;
+pub mod inspect;
 mod line;
 mod login;
 mod recipients;
@@ -32,4 +33,5 @@ mod scripted_smtp;
 #[cfg(test)]
 mod without_a_socket;
 
+pub use ehlo::Extensions;
 pub use relay::SmtpRelay;

@@ -1,0 +1,78 @@
+//! Looks at the cluster for `mailroom check --online`: brokers, topics, the group, rights. Nothing is joined, made or
+//! sent.
+
+mod brokers;
+mod group;
+mod topics;
+
+use std::time::Duration;
+
+use super::problem::StartProblem;
+use super::{properties, rights};
+use crate::config;
+
+pub use brokers::{BrokerInspection, Silence};
+pub use group::GroupInspection;
+pub use topics::{TopicFacts, TopicInspection, TopicSettings, TopicState};
+
+/// How long a broker may take to answer before it counts as away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one question may keep us from hearing of errors.
+const SLICE: Duration = Duration::from_millis(250);
+
+/// What was seen of the cluster.
+#[derive(Debug)]
+pub struct ClusterInspection {
+    /// Those of `kafka.brokers`, then those that the cluster names beside them.
+    pub brokers: Vec<BrokerInspection>,
+    /// None when no broker answers.
+    pub answers: Option<ClusterAnswers>,
+}
+
+/// What the brokers that answer say.
+#[derive(Debug)]
+pub struct ClusterAnswers {
+    pub topic: TopicInspection,
+    pub dlq_topic: TopicInspection,
+    /// In words why not, where it can't be found out; none where the topic is not there.
+    pub group: Option<Result<GroupInspection, String>>,
+    /// The right to read, to be in the group and to write at all; none where a topic is not there.
+    pub rights: Option<Result<(), StartProblem>>,
+    /// `offset.metadata.max.bytes` of a broker; none where the broker does not tell.
+    pub offset_metadata_bytes: Option<u64>,
+}
+
+/// Asks everybody at once, each for a few seconds. Needs a tokio runtime.
+///
+/// # Errors
+/// `Misconfigured` when librdkafka does not take the properties.
+pub async fn inspect(config: &config::Kafka) -> Result<ClusterInspection, StartProblem> {
+    properties::check(config)?;
+    let (brokers, id) = in_background(config, brokers::inspect).await?;
+    let Some(broker_id) = id else { return Ok(ClusterInspection { brokers, answers: None }) };
+    let topics = in_background(config, move |config| topics::inspect(config, broker_id)).await??;
+    let topic_is_there = matches!(topics.topic.state, TopicState::There(_));
+    let both_are_there = topic_is_there && matches!(topics.dlq_topic.state, TopicState::There(_));
+    let group =
+        async { if topic_is_there { Some(in_background(config, group::inspect).await) } else { None } };
+    let rights = async { if both_are_there { Some(rights::check(config).await) } else { None } };
+    let (group, rights) = tokio::join!(group, rights);
+    let answers = ClusterAnswers {
+        topic: topics.topic,
+        dlq_topic: topics.dlq_topic,
+        group: group.transpose()?,
+        rights,
+        offset_metadata_bytes: topics.offset_metadata_bytes,
+    };
+    Ok(ClusterInspection { brokers, answers: Some(answers) })
+}
+
+async fn in_background<T: Send + 'static>(
+    config: &config::Kafka,
+    ask: impl FnOnce(&config::Kafka) -> T + Send + 'static,
+) -> Result<T, StartProblem> {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || ask(&config))
+        .await
+        .map_err(|error| StartProblem::Away(format!("asking the brokers failed: {error}")))
+}
