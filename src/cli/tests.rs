@@ -37,7 +37,7 @@ fn wrong_usage_is_2_and_help_and_version_are_0() {
     for (arguments, expected) in [
         ("", 2),
         ("deliver", 2),
-        ("check --online", 2),
+        ("check --offline", 2),
         ("check extra", 2),
         ("send", 2),
         ("send --to a@example.com", 2),
