@@ -58,6 +58,11 @@ pub(super) fn run(arguments: Arguments) -> u8 {
             return WRONG_CONFIGURATION;
         }
     };
+    // What `run` would find out first of all.
+    if let Err(problem) = cluster::properties::check(&config.kafka) {
+        output::tell(problem);
+        return WRONG_CONFIGURATION;
+    }
     let mut report = Report(offline(&config, templates.as_ref()));
     if online {
         match ask_everybody(&config) {

@@ -6,6 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 
+use crate::harness::command_line::{run, stdout};
 use crate::harness::kafka::Record;
 use crate::harness::secured_kafka::PASSWORD;
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, SecuredKafka, Settings, Step, TestWorker, until};
@@ -107,6 +108,15 @@ fn a_wrong_password_and_missing_rights_end_the_start_with_78_and_are_said_withou
         assert!(!text.contains(password), "{text}");
         let remedy = if password == wrong { "sasl.password" } else { "ACL" };
         assert!(text.contains(remedy), "{text}");
+        let checked = check_online(&secured, &queue, relay.port(), password);
+        assert!(!checked.contains(password), "{checked}");
+        let (failed, fine) = if password == wrong {
+            ("kafka.brokers", "kafka.topic")
+        } else {
+            ("kafka.topic", "kafka.rights")
+        };
+        assert!(checked.contains(&format!("failed  {failed}")) && checked.contains(remedy), "{checked}");
+        assert!(!checked.contains(fine), "{checked}");
     }
     // Everything but the group.
     secured.allow(&["Read", "Describe"], "--topic", &queue.topic);
@@ -114,6 +124,15 @@ fn a_wrong_password_and_missing_rights_end_the_start_with_78_and_are_said_withou
     let worker = secured.settings(&queue, relay.port(), PASSWORD).command(&["run"]);
     let output = crate::harness::process::run(worker, b"");
     assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let checked = check_online(&secured, &queue, relay.port(), PASSWORD);
+    assert!(checked.contains("failed  kafka.rights") && checked.contains(&queue.group), "{checked}");
+}
+
+/// What `check --online` prints when Kafka refuses something: it ends with 1.
+fn check_online(secured: &SecuredKafka, queue: &Queue<'_>, relay_port: u16, password: &str) -> String {
+    let output = run(&secured.settings(queue, relay_port, password), &["check", "--online"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    stdout(&output)
 }
 
 #[test]

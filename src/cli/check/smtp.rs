@@ -162,12 +162,12 @@ fn greeting(security: Security) -> String {
 }
 
 fn tls(reason: &str) -> String {
-    if reason.contains("unknownissuer") || reason.contains("unknown issuer") {
-        "nobody that is trusted vouches for the certificate: set smtp.ca_file to the authority's own"
-    } else if reason.contains("not valid for name") || reason.contains("notvalidforname") {
+    if reason.contains("not valid for name") || reason.contains("notvalidforname") {
         "set smtp.host to a name that the certificate is for"
     } else if reason.contains("expired") {
         "have the relay's certificate renewed, and check this machine's clock"
+    } else if reason.contains("invalid peer certificate") {
+        "nobody that is trusted vouches for the certificate: set smtp.ca_file to that of the relay's authority"
     } else if reason.contains("starttls") {
         "check smtp.port and smtp.security: \"tls\" is for ports such as 465, \"starttls\" for 587"
     } else {
