@@ -2,6 +2,7 @@
 
 mod delivery;
 mod jobs;
+mod progress;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -20,7 +20,10 @@ pub(super) fn lines(config: &Config, seen: &RelayInspection, now: DateTime<Utc>)
     let smtp = &config.smtp;
     if !seen.addresses.is_empty() {
         let addresses: Vec<_> = seen.addresses.iter().map(|address| address.ip().to_string()).collect();
-        lines.push(Line::passed("smtp.host", format!("{} is {}", smtp.host, addresses.join(", "))));
+        // An address stands for itself: nobody was asked.
+        if addresses != [smtp.host.as_str()] {
+            lines.push(Line::passed("smtp.host", format!("{} is {}", smtp.host, addresses.join(", "))));
+        }
     }
     if let Some(address) = seen.connected {
         for (silent, why) in &seen.silent {

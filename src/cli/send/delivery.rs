@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::jobs::{Job, Source};
+use super::progress::Progress;
 use crate::cli::output::{self, Lines};
 use crate::cli::{DONE, FAILED, WRONG_CONFIGURATION};
 use crate::config::{Kafka, Log, LogFormat};
@@ -57,6 +58,7 @@ pub(super) fn deliver(kafka: &Kafka, source: Source, rate: Option<f64>) -> u8 {
 }
 
 async fn deliver_all(sender: &Sender, source: Source, gap: Duration) -> (u64, Result<(), String>) {
+    let mut progress = Progress::of(source.total());
     let mut jobs = read_ahead(source);
     let mut lines = Lines::stdout();
     let mut under_way = FuturesOrdered::new();
@@ -69,7 +71,7 @@ async fn deliver_all(sender: &Sender, source: Source, gap: Duration) -> (u64, Re
                 let outcome: Result<send::Sent, StartProblem> = outcome;
                 let written = outcome.map_err(|problem| problem.to_string()).and_then(|place| {
                     sent += 1;
-                    lines.write(place).map_err(|error| format!("stdout can't be written: {error}"))
+                    progress.one_more(|| lines.write(place)).map_err(|error| format!("stdout can't be written: {error}"))
                 });
                 // What is under way is still awaited and told; of several mistakes the first counts.
                 if let Err(problem) = written {
@@ -77,6 +79,7 @@ async fn deliver_all(sender: &Sender, source: Source, gap: Duration) -> (u64, Re
                     result = result.and(Err(problem));
                 }
             }
+            () = shown(progress.shows_at()), if progress.shows_at().is_some() => progress.show(),
             next = next_due(&mut jobs, due), if more && under_way.len() < UNDER_WAY => match next {
                 Some(Ok(job)) => {
                     due = next_after(due, gap);
@@ -91,7 +94,15 @@ async fn deliver_all(sender: &Sender, source: Source, gap: Duration) -> (u64, Re
             },
         }
     }
+    progress.end();
     (sent, result)
+}
+
+async fn shown(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A timer that comes late is made up for, brokers that were slow are not.

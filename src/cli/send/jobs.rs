@@ -47,6 +47,14 @@ impl Source {
         })
     }
 
+    /// How many jobs there are; none where only the end of the file tells.
+    pub fn total(&self) -> Option<u64> {
+        match self {
+            Source::Same { left, .. } => Some(*left),
+            Source::File { .. } => None,
+        }
+    }
+
     /// The next job; none after the last. Waits for a file or stdin. Lines of nothing but white space are
     /// passed over; all others are jobs, byte for byte, whatever they hold.
     ///

@@ -129,9 +129,10 @@ fn ask(config: &config::Kafka, address: &str) -> Result<Answer, Silence> {
     Err(silence)
 }
 
-/// librdkafka's words without the name of its thread and connection before them.
+/// librdkafka's words without the name of its thread and connection before them, and the count of its tries behind.
 fn plain(text: &str) -> String {
     let text = text.split_once("/bootstrap: ").map_or(text, |(_, text)| text);
+    let text = text.split_once(" (after ").map_or(text, |(text, _)| text);
     text.trim().to_owned()
 }
 
