@@ -16,7 +16,7 @@ pub use group::GroupInspection;
 pub use topics::{TopicFacts, TopicInspection, TopicSettings, TopicState};
 
 /// How long a broker may take to answer before it counts as away.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one question may keep us from hearing of errors.
 const SLICE: Duration = Duration::from_millis(250);
 
