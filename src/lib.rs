@@ -7,6 +7,7 @@ pub mod config;
 pub mod dead_letter;
 pub mod demo;
 mod descriptors;
+pub mod dlq;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http;

@@ -21,6 +21,11 @@ pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Pro
             "kafka.dlq_topic and kafka.topic must be two topics: a dead letter would be taken for a job";
         problems.add(key, values.origin(key), what);
     }
+    let decisions = &kafka.decisions_topic;
+    if [&kafka.topic, &kafka.dlq_topic].contains(&decisions) && !problems.names("kafka.decisions_topic") {
+        let key = "kafka.decisions_topic";
+        problems.add(key, values.origin(key), "kafka.decisions_topic must be a topic of its own");
+    }
 }
 
 /// The contradictions in the rest. A key that is wrong by itself is left out.
@@ -68,6 +73,21 @@ pub(super) fn check(config: &Config, values: &Values<'_>, problems: &mut Problem
         "smtp.from must lie in one of email.allowed_from_domains: every job without a sender of its own would be \
          refused"
             .into(),
+    );
+    contradiction(
+        &["dlq.replay_topic", "kafka.dlq_topic", "kafka.decisions_topic"],
+        [&config.kafka.dlq_topic, &config.kafka.decisions_topic].contains(&&config.dlq.replay_topic),
+        "dlq.replay_topic must be neither kafka.dlq_topic nor kafka.decisions_topic: what is replayed are jobs".into(),
+    );
+    contradiction(
+        &["redrive.waits"],
+        config.redrive.waits.is_empty(),
+        "redrive.waits needs at least one wait; redrive.enabled = false turns the redriver off".into(),
+    );
+    contradiction(
+        &["redrive.enabled", "dlq.index_letters"],
+        config.redrive.enabled && config.dlq.index_letters == 0,
+        "redrive.enabled = true needs dlq.index_letters: what waits is found there".into(),
     );
     if let Some(path) = &config.smtp.ca_file
         && let Err(what) = read_certificates(path)

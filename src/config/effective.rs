@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mailroom_actors::domain::failure::Cause;
+
 use super::keys::{self, Default, KEYS, Key};
 use super::kind::{Kind, Raw, Value};
 use super::layers::Layers;
@@ -149,6 +151,13 @@ impl<'a> Values<'a> {
         }
     }
 
+    fn list(&self, key: &str) -> &[String] {
+        match self.get(key) {
+            Some(Value::List(items)) => items,
+            _ => &[],
+        }
+    }
+
     fn bind(&self) -> SocketAddr {
         match self.get("http.bind") {
             Some(Value::Bind(address)) => *address,
@@ -203,6 +212,8 @@ pub(super) fn assemble(values: &Values<'_>, kafka: Kafka, problems: &mut Problem
             crashes: values.count("limits.crashes"),
         },
         http: Http { bind: values.bind(), admin_token: values.secrets.get("http.admin_token").cloned() },
+        dlq: dlq(values),
+        redrive: redrive(values),
         log: Log {
             format: match values.text("log.format") {
                 Some("json") => LogFormat::Json,
@@ -228,6 +239,7 @@ pub(super) fn kafka(values: &Values<'_>, problems: &mut Problems) -> Kafka {
         group: values.string("kafka.group"),
         topic: values.string("kafka.topic"),
         dlq_topic: values.string("kafka.dlq_topic"),
+        decisions_topic: values.string("kafka.decisions_topic"),
         create_topics: values.flag("kafka.create_topics"),
         dlq_retention: values.duration("kafka.dlq_retention"),
         commit_interval: values.duration("kafka.commit_interval"),
@@ -240,12 +252,34 @@ pub(super) fn templates(values: &Values<'_>) -> Templates {
     Templates { dir: values.text("templates.dir").map(PathBuf::from) }
 }
 
+/// The section `dlq` of `values`.
+pub(super) fn dlq(values: &Values<'_>) -> Dlq {
+    let topic = values.text("dlq.replay_topic").or_else(|| values.text("kafka.topic"));
+    Dlq {
+        index_letters: values.size("dlq.index_letters"),
+        rate: values.real("dlq.rate").unwrap_or_default(),
+        max_replays: values.count("dlq.max_replays"),
+        allow_edit: values.flag("dlq.allow_edit"),
+        transactions: values.text("dlq.transactions") != Some("off"),
+        replay_topic: topic.unwrap_or_default().to_owned(),
+    }
+}
+
+fn redrive(values: &Values<'_>) -> Redrive {
+    let waits = values.list("redrive.waits").iter().filter_map(|wait| kind::duration(wait));
+    let causes = values.list("redrive.causes");
+    let named = |cause: &&Cause| causes.iter().any(|name| name == cause.as_str());
+    Redrive {
+        enabled: values.flag("redrive.enabled"),
+        waits: waits.collect(),
+        causes: Cause::ALL.iter().filter(named).copied().collect(),
+        notify: values.text("redrive.notify").map(str::to_owned),
+    }
+}
+
 fn email(values: &Values<'_>) -> Email {
     Email {
-        allowed_from_domains: match values.get("email.allowed_from_domains") {
-            Some(Value::List(domains)) => domains.clone(),
-            _ => Vec::new(),
-        },
+        allowed_from_domains: values.list("email.allowed_from_domains").to_vec(),
         max_age: match values.get("email.max_age") {
             Some(Value::Duration(max_age)) => Some(*max_age),
             _ => None,

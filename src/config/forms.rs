@@ -1,7 +1,9 @@
 //! The forms of texts: what is a topic, a host, a mailbox.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use mailroom_actors::domain::failure::Cause;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::job::{Address, Mailbox};
@@ -74,4 +76,15 @@ pub(super) fn is_password(text: &str) -> bool {
 /// What can stand behind `Authorization: Bearer`.
 pub(super) fn is_token(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// A duration of 1 ms to 10 years.
+pub(super) fn wait(text: &str) -> Option<String> {
+    let wait = super::kind::duration(text)?;
+    (Duration::from_millis(1)..=Duration::from_secs(315_576_000)).contains(&wait).then(|| text.to_owned())
+}
+
+/// The name of a cause.
+pub(super) fn cause(text: &str) -> Option<String> {
+    Cause::ALL.iter().any(|cause| cause.as_str() == text).then(|| text.to_owned())
 }

@@ -70,6 +70,7 @@ pub const KEYS: &[Key] = &[
     key("kafka.group", Is("email-workers"), NAME),
     key("kafka.topic", Is("email-queue"), TOPIC),
     key("kafka.dlq_topic", Is("email-dlq"), TOPIC),
+    key("kafka.decisions_topic", Is("email-dlq-decisions"), TOPIC),
     key("kafka.create_topics", Is("true"), Kind::Flag),
     key("kafka.dlq_retention", Is("30d"), duration(Duration::from_secs(1), DAY.saturating_mul(36_500))),
     key("kafka.commit_interval", Is("200ms"), duration(MILLISECOND, HOUR)),
@@ -145,29 +146,36 @@ pub const KEYS: &[Key] = &[
         Unset { example: "secret" },
         Kind::Secret { allowed: "visible ASCII characters without spaces", valid: forms::is_token },
     ),
+    key("dlq.index_letters", Is("1000000"), Kind::Whole { min: 0, max: 100_000_000 }),
+    key("dlq.rate", Is("10/s"), Kind::Rate { min: 0.0001, max: 1_000_000.0 }),
+    key("dlq.max_replays", Is("5"), Kind::Whole { min: 0, max: 255 }),
+    key("dlq.allow_edit", Is("false"), Kind::Flag),
+    key("dlq.transactions", Is("on"), Kind::OneOf(&["on", "off"])),
+    key("dlq.replay_topic", Derived { example: "email-queue" }, TOPIC),
+    key("redrive.enabled", Is("false"), Kind::Flag),
+    key(
+        "redrive.waits",
+        Is("1h,6h,24h"),
+        Kind::List { allowed: "durations such as \"1h\", at least one", read: forms::wait },
+    ),
+    key(
+        "redrive.causes",
+        Is("throttled,quota,smtp_unreachable,smtp_auth,ambiguous,unknown"),
+        Kind::List { allowed: "causes of dead letters, such as \"throttled\"", read: forms::cause },
+    ),
+    key(
+        "redrive.notify",
+        Unset { example: "postmaster@example.com" },
+        text("one e-mail address, bare or as \"Name <address>\"", forms::is_mailbox),
+    ),
     key("log.format", Is("auto"), Kind::OneOf(&["auto", "json", "text"])),
     key("log.level", Is("info"), Kind::OneOf(&["error", "warn", "info", "debug", "trace"])),
-];
-
-/// Keys of the contract whose issue is still to come: refused, so that nobody relies on them.
-pub const LATER_KEYS: &[&str] = &[
-    "kafka.decisions_topic",
-    "dlq.index_letters",
-    "dlq.rate",
-    "dlq.max_replays",
-    "dlq.allow_edit",
-    "dlq.transactions",
-    "dlq.replay_topic",
-    "redrive.enabled",
-    "redrive.waits",
-    "redrive.causes",
-    "redrive.notify",
 ];
 
 /// The table of librdkafka's own properties: what follows is a name of theirs.
 pub const PROPERTIES: &str = "kafka.properties.";
 
-/// The entry of `name`; none when it is no key, or one of [`LATER_KEYS`].
+/// The entry of `name`; none when it is no key.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
@@ -177,12 +185,10 @@ pub fn find_by_file(name: &str) -> Option<&'static Key> {
     find(name.strip_suffix("_file")?).filter(|key| matches!(key.kind, Kind::Secret { .. }))
 }
 
-/// Whether a key, of now or later, lies in the table `path`.
+/// Whether a key lies in the table `path`.
 pub fn is_section(path: &str) -> bool {
     let within = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    within(PROPERTIES)
-        || KEYS.iter().any(|key| within(key.name))
-        || LATER_KEYS.iter().any(|name| within(name))
+    within(PROPERTIES) || KEYS.iter().any(|key| within(key.name))
 }
 
 /// The known key whose name is nearest to `name`, when it is near enough to be meant.

@@ -195,7 +195,7 @@ fn rate(text: &str) -> Option<f64> {
 }
 
 /// Reads `"1s"`, `"1m 30s"`; none when it is no duration.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     // humantime 2.4 panics when seconds near 2^64 meet a second made of fractions ("…15s1000ms"). So few
     // digits, of years even, do not come near.
     let longest_number = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();

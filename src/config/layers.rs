@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::file;
-use super::keys::{self, LATER_KEYS, PROPERTIES};
+use super::keys::{self, PROPERTIES};
 use super::kind::Raw;
 use super::problems::{Origin, Problems};
 
@@ -151,17 +151,13 @@ fn key_of_variable(rest: &str) -> String {
 }
 
 fn refuse(key: &str, origin: Origin, problems: &mut Problems) {
-    let what = if LATER_KEYS.contains(&key) {
-        "is not supported by this version yet; take it out".to_owned()
-    } else {
-        match (keys::nearest(key), &origin) {
-            (Some(nearest), Origin::Environment(_)) => {
-                let variable = nearest.to_ascii_uppercase().replace('.', "__");
-                format!("there is no such key; did you mean {PREFIX}{variable}?")
-            }
-            (Some(nearest), _) => format!("there is no such key; did you mean {nearest}?"),
-            (None, _) => "there is no such key".to_owned(),
+    let what = match (keys::nearest(key), &origin) {
+        (Some(nearest), Origin::Environment(_)) => {
+            let variable = nearest.to_ascii_uppercase().replace('.', "__");
+            format!("there is no such key; did you mean {PREFIX}{variable}?")
         }
+        (Some(nearest), _) => format!("there is no such key; did you mean {nearest}?"),
+        (None, _) => "there is no such key".to_owned(),
     };
     problems.add_for_everything(key, origin, what);
 }

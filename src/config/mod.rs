@@ -19,6 +19,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mailroom_actors::domain::failure::Cause;
+
 pub use layers::Sources;
 pub use problems::{Origin, Problem, Problems, Scope};
 pub use secret::{Secret, Secretive};
@@ -122,6 +124,8 @@ pub struct Config {
     pub breaker: Breaker,
     pub limits: Limits,
     pub http: Http,
+    pub dlq: Dlq,
+    pub redrive: Redrive,
     pub log: Log,
 }
 
@@ -137,11 +141,37 @@ pub struct Kafka {
     pub group: String,
     pub topic: String,
     pub dlq_topic: String,
+    pub decisions_topic: String,
     pub create_topics: bool,
     pub dlq_retention: Duration,
     pub commit_interval: Duration,
     /// librdkafka's own properties, by their own names; none that the promises stand on.
     pub properties: BTreeMap<String, Secretive>,
+}
+
+/// How the dead letter queue is worked with.
+#[derive(Clone, Debug)]
+pub struct Dlq {
+    /// So many letters, the newest, can be browsed; 0: none.
+    pub index_letters: usize,
+    /// Letters a second of a run that names no rate, over 0.
+    pub rate: f64,
+    pub max_replays: u32,
+    pub allow_edit: bool,
+    pub transactions: bool,
+    /// Where replayed jobs go: `kafka.topic`, unless it was set.
+    pub replay_topic: String,
+}
+
+/// Automatic replays.
+#[derive(Clone, Debug)]
+pub struct Redrive {
+    pub enabled: bool,
+    /// By how often a letter was replayed before; not empty.
+    pub waits: Vec<Duration>,
+    pub causes: Vec<Cause>,
+    /// Who hears of what was parked: an address.
+    pub notify: Option<String>,
 }
 
 #[derive(Clone, Debug)]

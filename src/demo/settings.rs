@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::queue::{DLQ_TOPIC, TOPIC};
 use super::traffic::SENDER;
 use crate::config::{
-    Breaker, Config, Email, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Retry, Secretive,
-    Security, Smtp, Templates, Timeouts, Worker,
+    Breaker, Config, Dlq, Email, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Redrive, Retry,
+    Secretive, Security, Smtp, Templates, Timeouts, Worker,
 };
 
 /// Each step of the conversation with the mail server. Short, so that the end of the demo does not have to
@@ -32,6 +32,7 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             group: "email-workers".into(),
             topic: TOPIC.into(),
             dlq_topic: DLQ_TOPIC.into(),
+            decisions_topic: format!("{DLQ_TOPIC}-decisions"),
             // Both are there, and the mock cluster can't be asked for more.
             create_topics: false,
             dlq_retention: Duration::from_secs(30 * 24 * 60 * 60),
@@ -81,6 +82,21 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             crashes: 3,
         },
         http: Http { bind: http_bind, admin_token: None },
+        // The mock cluster knows no transactions worth the name.
+        dlq: Dlq {
+            index_letters: 100_000,
+            rate: 10.0,
+            max_replays: 5,
+            allow_edit: true,
+            transactions: false,
+            replay_topic: TOPIC.into(),
+        },
+        redrive: Redrive {
+            enabled: false,
+            waits: vec![Duration::from_secs(3600)],
+            causes: Vec::new(),
+            notify: None,
+        },
         log: Log { format: LogFormat::Auto, level: "warn".into() },
     }
 }

@@ -12,6 +12,8 @@ mod commands;
 mod commits;
 mod context;
 pub mod dead_letters;
+pub mod fetch;
+pub mod follow;
 pub mod inspect;
 pub mod intake;
 pub mod late;

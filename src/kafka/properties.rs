@@ -117,6 +117,25 @@ pub fn observer(config: &config::Kafka) -> ClientConfig {
     client
 }
 
+/// For what reads whole topics, or single records, by partition and offset. It joins no group, but rdkafka wants one named.
+pub fn follower(config: &config::Kafka) -> ClientConfig {
+    let mut client = base(config);
+    client
+        .set("group.id", format!("{}-dlq", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("queued.max.messages.kbytes", "8192")
+        .set("fetch.message.max.bytes", "1048576")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("fetch.error.backoff.ms", "100");
+    let mut client = with_the_users(client, config, PRODUCER_ONLY);
+    client.remove("group.instance.id");
+    client
+}
+
 /// For dead letters and for `mailroom send`: each record acknowledged by all in-sync replicas, once.
 pub fn producer(config: &config::Kafka) -> ClientConfig {
     let mut client = base(config);

@@ -32,6 +32,7 @@ pub(super) fn configuration(brokers: &str) -> config::Kafka {
         group: "email-workers".into(),
         topic: TOPIC.into(),
         dlq_topic: LETTERS.into(),
+        decisions_topic: format!("{LETTERS}-decisions"),
         create_topics: true,
         dlq_retention: Duration::from_secs(86_400),
         commit_interval: Duration::from_millis(200),

@@ -25,7 +25,7 @@ pub struct Index {
     /// Letters by state and cause, those that can't be read behind the causes.
     counts: [[u64; CAUSES]; State::ALL.len()],
     /// What was decided of letters that have not come in yet.
-    ahead: HashMap<LetterName, (i64, State)>,
+    ahead: HashMap<LetterName, Ahead>,
     /// Letters of jobs that had been replayed, and the letter that each was replayed from.
     replayed_from: HashMap<LetterName, LetterName>,
     sources: Sources,
@@ -53,38 +53,38 @@ impl Index {
 
     /// A letter comes in, above all others of its partition; one that is not above them is known already, and left.
     pub fn add(&mut self, name: LetterName, letter: &Summary<'_>, replayed_from: Option<LetterName>) {
-        let is_repeat = self.sources.is_repeat(row::named(&letter.source, &letter.replay_count.to_string()));
         let columns = self.partitions.entry(name.partition).or_default();
         if columns.offsets.last().is_some_and(|last| *last >= name.offset) {
             return;
         }
+        let source = row::named(&letter.source, &letter.replay_count.to_string());
+        let is_repeat = !letter.source.is_empty() && self.sources.is_repeat(source);
         columns.push(name.offset, letter, is_repeat, &mut self.texts);
         self.letters += 1;
         self.counts[state_number(State::Waiting)][cause_number(letter.cause)] += 1;
         if let Some(from) = replayed_from {
             self.replayed_from.insert(name, from);
         }
-        if let Some((timestamp_ms, state)) = self.ahead.remove(&name) {
-            self.decide(name, timestamp_ms, state);
+        if let Some(Ahead { letter_timestamp_ms, state, decided_at }) = self.ahead.remove(&name) {
+            self.decide(name, letter_timestamp_ms, state, decided_at);
         }
         if self.letters > self.max_letters {
             self.drop_oldest();
         }
     }
 
-    /// Something was decided of a letter that has that time stamp; of another letter of that name it says nothing.
-    pub fn decide(&mut self, name: LetterName, letter_timestamp_ms: i64, state: State) {
-        let Some(columns) = self.partitions.get_mut(&name.partition) else {
-            self.ahead.insert(name, (letter_timestamp_ms, state));
-            return;
-        };
+    /// Something was decided of a letter that has that time stamp; of another letter of that name it says nothing. The
+    /// decision itself lies at `decided_at` in the letter's partition of the decisions topic.
+    pub fn decide(&mut self, name: LetterName, letter_timestamp_ms: i64, state: State, decided_at: i64) {
+        let columns = self.partitions.entry(name.partition).or_default();
         let Some(at) = columns.find(name.offset) else {
             if columns.offsets.last().is_none_or(|last| *last < name.offset) {
-                self.ahead.insert(name, (letter_timestamp_ms, state));
+                self.ahead.insert(name, Ahead { letter_timestamp_ms, state, decided_at });
             }
             return;
         };
         if columns.timestamps[at] == letter_timestamp_ms {
+            columns.decided_at[at] = decided_at;
             let before = std::mem::replace(&mut columns.states[at], state);
             let cause = cause_number(columns.cause(at));
             self.counts[state_number(before)][cause] -= 1;
@@ -199,6 +199,14 @@ impl Index {
         columns.drop_first(count);
         self.letters -= count;
     }
+}
+
+/// What was decided of a letter that has not come in yet.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    letter_timestamp_ms: i64,
+    state: State,
+    decided_at: i64,
 }
 
 pub(super) fn state_number(state: State) -> usize {

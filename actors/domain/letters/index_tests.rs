@@ -77,10 +77,10 @@ proptest! {
         for (act, at) in acts {
             match act {
                 0 | 1 => { index.add(name((next % 3) as i32, next as i64), &summary(next), None); next += 1; }
-                2 => index.decide(name((at % 3) as i32, at), at, State::Replayed),
-                3 => index.decide(name((at % 3) as i32, at), at, State::Parked),
+                2 => index.decide(name((at % 3) as i32, at), at, State::Replayed, 0),
+                3 => index.decide(name((at % 3) as i32, at), at, State::Parked, 0),
                 4 => index.drop_below((at % 3) as i32, at),
-                _ => index.decide(name((at % 3) as i32, at), at + 1, State::Discarded),
+                _ => index.decide(name((at % 3) as i32, at), at + 1, State::Discarded, 0),
             }
             prop_assert!(index.len() <= 50);
             for state in State::ALL {
@@ -100,13 +100,15 @@ proptest! {
 #[test]
 fn a_decision_may_come_before_its_letter_and_counts_for_that_letter_only() {
     let mut index = index(6);
-    index.decide(name(0, 6), 6, State::Discarded);
-    index.decide(name(1, 7), 1_234, State::Discarded);
+    index.decide(name(0, 6), 6, State::Discarded, 44);
+    index.decide(name(1, 7), 1_234, State::Discarded, 0);
     index.add(name(0, 6), &summary(6), None);
     index.add(name(1, 7), &summary(7), None);
-    assert_eq!(index.find(name(0, 6)).unwrap().state, State::Discarded);
-    assert_eq!(index.find(name(1, 7)).unwrap().state, State::Waiting);
-    index.decide(name(0, 3), 99, State::Parked);
+    let row = index.find(name(0, 6)).unwrap();
+    assert_eq!((row.state, row.decided_at), (State::Discarded, Some(44)));
+    let row = index.find(name(1, 7)).unwrap();
+    assert_eq!((row.state, row.decided_at), (State::Waiting, None));
+    index.decide(name(0, 3), 99, State::Parked, 0);
     assert_eq!(index.find(name(0, 3)).unwrap().state, State::Waiting);
 }
 
@@ -132,7 +134,7 @@ fn letters_are_found_by_what_they_are() {
 #[test]
 fn groups_say_how_many_since_when_and_what_to_do() {
     let mut index = index(40);
-    index.decide(name(0, 0), 0, State::Replayed);
+    index.decide(name(0, 0), 0, State::Replayed, 0);
     let groups = index.groups(By::Cause, &Filter::default());
     let keys: Vec<&str> = groups.iter().map(|group| group.key.as_str()).collect();
     assert_eq!(keys, ["invalid_recipient", "quota", "render", "smtp_unreachable"]);
@@ -151,7 +153,7 @@ fn groups_say_how_many_since_when_and_what_to_do() {
 #[test]
 fn a_selection_says_what_would_be_done_and_freezes_the_oldest() {
     let mut index = index(40);
-    index.decide(name(0, 3), 3, State::Replayed);
+    index.decide(name(0, 3), 3, State::Replayed, 0);
     let selection = index.select(&Filter::default(), &rules(Action::Replay), None, 0);
     assert_eq!((selection.matched, selection.will()), (40, 29));
     assert_eq!(selection.skipped[Skip::Permanent as usize], 10);
@@ -197,7 +199,7 @@ fn what_came_back_is_found_both_ways_and_counted_once() {
 fn what_is_due_is_told_the_oldest_first_and_only_what_waits() {
     let mut index = index(12);
     let redrive = Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota] };
-    index.decide(name(0, 0), 0, State::Discarded);
+    index.decide(name(0, 0), 0, State::Discarded, 0);
     assert_eq!(index.due(0, &redrive, 1_000, 10), []);
     assert_eq!(index.due(1, &redrive, 8, 10), []);
     assert_eq!(index.due(1, &redrive, 9, 10), [(name(1, 4), Plan::ReplayAt(9))]);

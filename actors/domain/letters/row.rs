@@ -47,6 +47,8 @@ pub struct Row {
     pub replay_count: u32,
     pub expires_at_ms: Option<i64>,
     pub has_original: bool,
+    /// Where the latest decision lies in the letter's partition of the decisions topic.
+    pub decided_at: Option<i64>,
     /// The same failure was written before: by a producer that had no answer, or after a crash.
     pub is_repeat: bool,
 }
@@ -64,6 +66,7 @@ impl Row {
 }
 
 const NEVER: i64 = i64::MAX;
+const UNDECIDED: i64 = -1;
 const NONE: u8 = u8::MAX;
 const HAS_ORIGINAL: u8 = 1;
 const IS_REPEAT: u8 = 2;
@@ -75,6 +78,7 @@ pub struct Columns {
     pub timestamps: Vec<i64>,
     expires: Vec<i64>,
     pub states: Vec<State>,
+    pub decided_at: Vec<i64>,
     causes: Vec<u8>,
     stages: Vec<u8>,
     pub codes: Vec<u16>,
@@ -103,6 +107,7 @@ impl Columns {
         self.timestamps.reserve(letters);
         self.expires.reserve(letters);
         self.states.reserve(letters);
+        self.decided_at.reserve(letters);
         self.causes.reserve(letters);
         self.stages.reserve(letters);
         self.codes.reserve(letters);
@@ -119,6 +124,7 @@ impl Columns {
         self.timestamps.push(letter.timestamp_ms);
         self.expires.push(letter.expires_at_ms.unwrap_or(NEVER));
         self.states.push(State::Waiting);
+        self.decided_at.push(UNDECIDED);
         self.causes.push(letter.cause.map_or(NONE, cause_number));
         self.stages.push(letter.stage.map_or(NONE, stage_number));
         self.codes.push(letter.code.unwrap_or(0));
@@ -145,6 +151,7 @@ impl Columns {
         self.timestamps.drain(..count);
         self.expires.drain(..count);
         self.states.drain(..count);
+        self.decided_at.drain(..count);
         self.causes.drain(..count);
         self.stages.drain(..count);
         self.codes.drain(..count);
@@ -191,6 +198,7 @@ impl Columns {
             replay_count: u32::from(self.replays[at]),
             expires_at_ms: Some(self.expires[at]).filter(|at| *at != NEVER),
             has_original: self.flags[at] & HAS_ORIGINAL > 0,
+            decided_at: Some(self.decided_at[at]).filter(|at| *at != UNDECIDED),
             is_repeat: self.flags[at] & IS_REPEAT > 0,
         }
     }

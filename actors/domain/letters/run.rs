@@ -2,6 +2,7 @@
 //! own, and what they have done is written with what they do: so it goes on after a crash where it was.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::offsets::OffsetSet;
 use super::rules::Rules;
@@ -82,14 +83,14 @@ impl Standing {
 /// A run and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracked {
-    pub run: Run,
+    pub run: Arc<Run>,
     pub progress: BTreeMap<i32, Progress>,
     pub canary: Option<Canary>,
     pub cancelled: Option<Cancelled>,
 }
 
 impl Tracked {
-    pub fn new(run: Run) -> Tracked {
+    pub fn new(run: Arc<Run>) -> Tracked {
         Tracked { run, progress: BTreeMap::new(), canary: None, cancelled: None }
     }
 

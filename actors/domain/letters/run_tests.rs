@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::letters::rules::Action;
 
-fn run(sizes: &[u64], rate: f64, canary: u64) -> Run {
+fn asked(sizes: &[u64], rate: f64, canary: u64) -> Arc<Run> {
     let letters = sizes.iter().enumerate().filter(|(_, size)| **size > 0);
     let letters =
         letters.map(|(partition, size)| (partition as i32, (0..*size as i64).map(|at| at * 3).collect()));
-    Run {
+    let run = Run {
         id: "r".into(),
         rules: Rules {
             action: Action::Replay,
@@ -23,7 +23,8 @@ fn run(sizes: &[u64], rate: f64, canary: u64) -> Run {
         letters: letters.collect(),
         newest_ms: 0,
         value: None,
-    }
+    };
+    Arc::new(run)
 }
 
 /// Deals with the next letters of a partition as an owner does.
@@ -43,7 +44,7 @@ proptest! {
         sizes in prop::collection::vec(0u64..40, 1..5), canary in 0u64..50,
         turns in prop::collection::vec((0i32..5, 1usize..10), 0..200),
     ) {
-        let mut tracked = Tracked::new(run(&sizes, 10.0, canary));
+        let mut tracked = Tracked::new(asked(&sizes, 10.0, canary));
         let mut seen = Vec::new();
         let last = (0..5).map(|partition| (partition, usize::MAX)).collect::<Vec<_>>();
         for (partition, limit) in turns.into_iter().chain(last.clone()).chain(last) {
@@ -67,7 +68,7 @@ proptest! {
 
     #[test]
     fn the_owners_shares_are_the_rate(sizes in prop::collection::vec(1u64..1000, 1..9), rate in 0.1f64..500.0) {
-        let tracked = Tracked::new(run(&sizes, rate, 0));
+        let tracked = Tracked::new(asked(&sizes, rate, 0));
         let sum: f64 = (0..sizes.len() as i32).map(|partition| tracked.share(partition)).sum();
         prop_assert!((sum - rate).abs() < 1e-6);
     }
@@ -75,7 +76,7 @@ proptest! {
 
 #[test]
 fn a_run_whose_canary_failed_stops_and_its_other_letters_stay_untouched() {
-    let mut tracked = Tracked::new(run(&[5, 5], 10.0, 7));
+    let mut tracked = Tracked::new(asked(&[5, 5], 10.0, 7));
     assert_eq!(work(&mut tracked, 1, 100), vec![0, 3]);
     assert!(!tracked.asks_for_its_canary());
     assert_eq!(work(&mut tracked, 0, 100).len(), 5);
@@ -89,7 +90,7 @@ fn a_run_whose_canary_failed_stops_and_its_other_letters_stay_untouched() {
 
 #[test]
 fn a_cancelled_run_goes_no_further_and_one_that_is_through_is_done() {
-    let mut tracked = Tracked::new(run(&[3], 10.0, 0));
+    let mut tracked = Tracked::new(asked(&[3], 10.0, 0));
     work(&mut tracked, 0, 1);
     tracked.cancelled = Some(Cancelled { by: "ada".into(), at_ms: 1 });
     assert_eq!((tracked.standing(), tracked.next(0, 9)), (Standing::Cancelled, vec![]));
@@ -101,5 +102,5 @@ fn a_cancelled_run_goes_no_further_and_one_that_is_through_is_done() {
 
 #[test]
 fn a_run_over_nothing_is_done() {
-    assert_eq!(Tracked::new(run(&[], 10.0, 3)).standing(), Standing::Done);
+    assert_eq!(Tracked::new(asked(&[], 10.0, 3)).standing(), Standing::Done);
 }

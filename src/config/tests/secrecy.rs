@@ -1,7 +1,7 @@
 //! No secret is in an error or in debug output, wherever it was put.
 
 use super::*;
-use crate::config::keys::{KEYS, LATER_KEYS};
+use crate::config::keys::KEYS;
 use crate::config::kind::Kind;
 
 /// With a control character, so that hardly any key takes it.
@@ -20,7 +20,6 @@ fn keys() -> Vec<String> {
     ];
     KEYS.iter()
         .map(|key| key.name)
-        .chain(LATER_KEYS.iter().copied())
         .map(str::to_owned)
         .chain(files.map(|key| format!("{}_file", key.name)))
         .chain(properties.map(|name| format!("kafka.properties.{name}")))

@@ -12,6 +12,7 @@ fn config() -> config::Kafka {
         group: "email-workers".into(),
         topic: "email-queue".into(),
         dlq_topic: "email-dlq".into(),
+        decisions_topic: "email-dlq-decisions".into(),
         create_topics: true,
         dlq_retention: Duration::from_secs(86_400),
         commit_interval: Duration::from_millis(200),

@@ -1,0 +1,82 @@
+//! Reads the dead letter queue and the decisions topic onto a [`Shelf`], and goes on with what comes.
+
+use std::sync::Arc;
+
+use mailroom_actors::domain::letters::name::LetterName;
+
+use super::letter::{self, REPLAY_ID};
+use super::records::Said;
+use super::shelf::Shelf;
+use crate::config;
+use crate::kafka::StartProblem;
+use crate::kafka::follow::{Following, Listener, Seen, follow};
+
+/// Both topics being read; dropping it ends that.
+pub struct Reader {
+    _letters: Following,
+    _decisions: Following,
+}
+
+/// Begins to read onto `shelf`, the newest `letters` letters.
+///
+/// # Errors
+/// `Misconfigured`, when librdkafka does not take the properties.
+pub fn start(config: &config::Kafka, letters: usize, shelf: &Arc<Shelf>) -> Result<Reader, StartProblem> {
+    let newest = Some(letters as u64);
+    Ok(Reader {
+        _letters: follow(config, &config.dlq_topic, newest, Letters(Arc::clone(shelf)))?,
+        _decisions: follow(config, &config.decisions_topic, None, Decisions(Arc::clone(shelf)))?,
+    })
+}
+
+struct Letters(Arc<Shelf>);
+
+impl Listener for Letters {
+    fn begins(&self, partition: i32, first: i64, end: i64) {
+        self.0.index.write().reserve(partition, usize::try_from(end - first).unwrap_or(0));
+    }
+
+    fn record(&self, record: &Seen<'_>) {
+        let name = LetterName { partition: record.partition(), offset: record.offset() };
+        let from = record.header(REPLAY_ID).and_then(|from| std::str::from_utf8(from).ok()?.parse().ok());
+        letter::summarise(record.value().unwrap_or_default(), record.timestamp_ms(), |summary| {
+            self.0.index.write().add(name, summary, from);
+        });
+    }
+
+    fn begins_anew(&self, partition: i32) {
+        tracing::warn!(
+            partition,
+            "the dead letter queue was made anew, or letters were deleted before they were read"
+        );
+        self.0.index.write().clear(partition);
+    }
+
+    fn deleted_below(&self, partition: i32, low: i64) {
+        self.0.index.write().drop_below(partition, low);
+    }
+
+    fn caught_up(&self) {
+        self.0.letters_are_read();
+    }
+}
+
+struct Decisions(Arc<Shelf>);
+
+impl Listener for Decisions {
+    fn begins(&self, _partition: i32, _first: i64, _end: i64) {}
+
+    fn record(&self, record: &Seen<'_>) {
+        if let Some(said) = record.key().and_then(|key| Said::read(key, record.value())) {
+            self.0.hear(said, record.offset());
+        }
+    }
+
+    fn begins_anew(&self, _partition: i32) {}
+
+    fn deleted_below(&self, _partition: i32, _low: i64) {}
+
+    fn caught_up(&self) {
+        self.0.decisions_are_read();
+    }
+}

@@ -1,0 +1,114 @@
+//! All that is known of the dead letter queue, in memory: the index of its letters, and the runs over them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mailroom_actors::domain::letters::index::Index;
+use mailroom_actors::domain::letters::run::{Canary, Cancelled, Progress, Run, Standing, Tracked};
+use parking_lot::{Mutex, RwLock};
+
+use super::records::Said;
+
+/// Kept up to date by the [`super::reader`]; read by whoever asks. Shared between threads.
+pub struct Shelf {
+    pub index: RwLock<Index>,
+    runs: Mutex<BTreeMap<String, Notes>>,
+    letters_read: AtomicBool,
+    decisions_read: AtomicBool,
+}
+
+/// What was heard of a run, in whatever order.
+#[derive(Default)]
+struct Notes {
+    asked: Option<Arc<Run>>,
+    progress: BTreeMap<i32, Progress>,
+    canary: Option<Canary>,
+    cancelled: Option<Cancelled>,
+}
+
+impl Shelf {
+    /// An empty one, for at most so many letters.
+    pub fn new(max_letters: usize) -> Shelf {
+        Shelf {
+            index: RwLock::new(Index::new(max_letters)),
+            runs: Mutex::default(),
+            letters_read: AtomicBool::new(false),
+            decisions_read: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether all is in here that lay on both topics when they were begun to be read.
+    pub fn is_complete(&self) -> bool {
+        self.letters_read.load(Ordering::Acquire) && self.decisions_read.load(Ordering::Acquire)
+    }
+
+    pub(super) fn letters_are_read(&self) {
+        self.letters_read.store(true, Ordering::Release);
+    }
+
+    pub(super) fn decisions_are_read(&self) {
+        self.decisions_read.store(true, Ordering::Release);
+    }
+
+    /// A record of the decisions topic, which lies at that offset of its partition.
+    pub fn hear(&self, said: Said, offset: i64) {
+        match said {
+            Said::Decided(name, decision) => {
+                let (timestamp, state) = (decision.letter_timestamp_ms, decision.latest.state);
+                self.index.write().decide(name, timestamp, state, offset);
+            }
+            Said::Forgotten(_) => {}
+            // Of two with the same name the first counts: the second is the same request, sent again.
+            Said::Asked(run) => {
+                let mut runs = self.runs.lock();
+                let notes = runs.entry(run.id.clone()).or_default();
+                notes.asked.get_or_insert_with(|| Arc::new(*run));
+            }
+            Said::Cancelled(id, cancelled) => {
+                self.runs.lock().entry(id).or_default().cancelled.get_or_insert(cancelled);
+            }
+            Said::Canary(id, canary) => {
+                self.runs.lock().entry(id).or_default().canary.get_or_insert(canary);
+            }
+            Said::Progress(id, partition, progress) => {
+                self.runs.lock().entry(id).or_default().progress.insert(partition, progress);
+            }
+        }
+    }
+
+    pub fn run(&self, id: &str) -> Option<Tracked> {
+        self.runs.lock().get(id).and_then(Notes::tracked)
+    }
+
+    /// Every run that is known, the newest first.
+    pub fn runs(&self) -> Vec<Tracked> {
+        let mut runs: Vec<Tracked> = self.runs.lock().values().filter_map(Notes::tracked).collect();
+        runs.sort_by(|a, b| (b.run.at_ms, &b.run.id).cmp(&(a.run.at_ms, &a.run.id)));
+        runs
+    }
+
+    /// Those that are under way, the oldest first.
+    pub fn runs_under_way(&self) -> Vec<Tracked> {
+        let mut runs = self.runs();
+        runs.retain(|run| run.standing() == Standing::Running);
+        runs.reverse();
+        runs
+    }
+
+    /// How many letters that this run replayed have come back.
+    pub fn failed_again(&self, run: &Tracked) -> u64 {
+        self.index.read().failed_again(&run.run.letters, run.run.at_ms)
+    }
+}
+
+impl Notes {
+    fn tracked(&self) -> Option<Tracked> {
+        Some(Tracked {
+            run: Arc::clone(self.asked.as_ref()?),
+            progress: self.progress.clone(),
+            canary: self.canary,
+            cancelled: self.cancelled.clone(),
+        })
+    }
+}

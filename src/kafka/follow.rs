@@ -1,0 +1,275 @@
+//! Reads a whole topic, or its newest part, and goes on reading what comes: in no group, every partition, from memory of
+//! nothing. What is read goes to a [`Listener`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mailroom_actors::ports::Watermarks;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use super::client_log::ClientLog;
+use super::out_of_range::is_out_of_range;
+use super::problem::StartProblem;
+use super::{properties, watermarks};
+use crate::config;
+
+/// Between two looks at the topic: new partitions, records that were deleted.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
+/// While the topic is not there, or not all of its leaders answer.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
+
+/// What is told of a topic, from one thread.
+pub trait Listener: Send + 'static {
+    /// A partition is read from `first` on; `end` is behind its last record as of now.
+    fn begins(&self, partition: i32, first: i64, end: i64);
+
+    /// The next record of its partition.
+    fn record(&self, record: &Seen<'_>);
+
+    /// The partition begins anew: what was told of it is of a topic, or of records, that are no more. [`Listener::begins`]
+    /// follows.
+    fn begins_anew(&self, partition: i32);
+
+    /// Records below `low` have been deleted.
+    fn deleted_below(&self, partition: i32, low: i64);
+
+    /// Once: all has been told that lay on the topic when its reading began.
+    fn caught_up(&self);
+}
+
+/// A record, as it is read.
+pub struct Seen<'a>(&'a BorrowedMessage<'a>);
+
+impl Seen<'_> {
+    pub fn partition(&self) -> i32 {
+        self.0.partition()
+    }
+
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    /// Milliseconds since the epoch; -1 where the broker gave none.
+    pub fn timestamp_ms(&self) -> i64 {
+        self.0.timestamp().to_millis().unwrap_or(-1)
+    }
+
+    pub fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+
+    pub fn value(&self) -> Option<&[u8]> {
+        self.0.payload()
+    }
+
+    /// The last header of that name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let headers = self.0.headers()?;
+        // rdkafka panics at a name that is not UTF-8.
+        let value = |index| catch_unwind(AssertUnwindSafe(|| headers.try_get(index))).ok().flatten();
+        (0..headers.count()).rev().filter_map(value).find(|header| header.key == name)?.value
+    }
+}
+
+/// A topic being read; dropping it ends that.
+pub struct Following {
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been told by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads `topic` on a thread of its own, of all partitions together the newest so many records at the start, or all. Waits
+/// for a topic that is not there yet, and for brokers.
+///
+/// # Errors
+/// `Misconfigured`, when librdkafka does not take the properties.
+pub fn follow(
+    config: &config::Kafka,
+    topic: &str,
+    newest: Option<u64>,
+    listener: impl Listener,
+) -> Result<Following, StartProblem> {
+    let consumer: BaseConsumer<ClientLog> = properties::follower(config)
+        .create_with_context(ClientLog::new("follower"))
+        .map_err(|error| StartProblem::from_creation(&error))?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let mut follower = Follower {
+        observer: watermarks::observer(config)?,
+        consumer,
+        topic: topic.to_owned(),
+        newest,
+        listener,
+        next: BTreeMap::new(),
+        awaited: None,
+        look_at: Instant::now(),
+    };
+    let told_to_stop = Arc::clone(&stopped);
+    let thread = thread::Builder::new()
+        .name(format!("follow-{topic}").chars().take(15).collect())
+        .spawn(move || follower.run(&told_to_stop))
+        .map_err(|error| StartProblem::Away(format!("no thread to read a topic: {error}")))?;
+    Ok(Following { stopped, thread: Some(thread) })
+}
+
+struct Follower<L> {
+    observer: watermarks::Observer,
+    consumer: BaseConsumer<ClientLog>,
+    topic: String,
+    newest: Option<u64>,
+    listener: L,
+    /// The next offset of each partition.
+    next: BTreeMap<i32, i64>,
+    /// Partitions whose end has not been reached since the start; none before the first look.
+    awaited: Option<BTreeSet<i32>>,
+    look_at: Instant,
+}
+
+impl<L: Listener> Follower<L> {
+    fn run(&mut self, stopped: &AtomicBool) {
+        while !stopped.load(Ordering::Acquire) {
+            if Instant::now() >= self.look_at {
+                self.look_at = Instant::now() + if self.look() { BETWEEN_LOOKS } else { BETWEEN_TRIES };
+            }
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    // What was fetched before the partition began anew is not counted.
+                    let next = self.next.get_mut(&message.partition());
+                    if let Some(next) = next.filter(|next| **next <= message.offset()) {
+                        *next = message.offset() + 1;
+                        self.listener.record(&Seen(&message));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_the_end(partition),
+                Some(Err(error)) if is_out_of_range(&error) => self.look_at = Instant::now(),
+                Some(Err(error)) => {
+                    tracing::debug!(topic = self.topic, %error, "a topic can't be read just now")
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn reached_the_end(&mut self, partition: i32) {
+        if let Some(awaited) = &mut self.awaited
+            && awaited.remove(&partition)
+            && awaited.is_empty()
+        {
+            self.listener.caught_up();
+        }
+    }
+
+    /// Whether all of the topic's partitions were seen.
+    fn look(&mut self) -> bool {
+        while self.observer.poll(Duration::ZERO).is_some() {}
+        let Ok(metadata) = self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT) else {
+            return false;
+        };
+        let partitions: Vec<i32> = metadata
+            .topics()
+            .iter()
+            .flat_map(|topic| topic.partitions())
+            .map(|partition| partition.id())
+            .collect();
+        if partitions.is_empty() {
+            return false;
+        }
+        let Ok(ends) = watermarks::ask(&self.observer, &self.topic, &partitions, ANSWER_TIMEOUT) else {
+            return false;
+        };
+        // The newest are counted over all partitions, so the start waits until each has answered.
+        if ends.len() < partitions.len() && self.awaited.is_none() {
+            return false;
+        }
+        let gone: Vec<i32> = self.next.keys().copied().filter(|known| !partitions.contains(known)).collect();
+        for partition in &gone {
+            self.next.remove(partition);
+            self.listener.begins_anew(*partition);
+        }
+        let is_first = self.awaited.is_none();
+        let mut changed = !gone.is_empty();
+        let starts = starts(&ends, self.newest.filter(|_| is_first));
+        for (end, start) in ends.iter().zip(starts) {
+            let partition = end.partition;
+            match self.next.get(&partition) {
+                Some(next) if (end.low..=end.high).contains(next) => {
+                    self.listener.deleted_below(partition, end.low)
+                }
+                // Deleted before it was read, or another topic of that name.
+                known => {
+                    if known.is_some() {
+                        self.listener.begins_anew(partition);
+                    }
+                    self.next.insert(partition, start);
+                    self.listener.begins(partition, start, end.high);
+                    changed = true;
+                }
+            }
+        }
+        if is_first {
+            self.awaited = Some(self.next.keys().copied().collect());
+        }
+        if changed {
+            self.assign();
+        }
+        ends.len() == partitions.len()
+    }
+
+    fn assign(&self) {
+        let mut list = TopicPartitionList::with_capacity(self.next.len());
+        for (&partition, &next) in &self.next {
+            if let Err(error) = list.add_partition_offset(&self.topic, partition, Offset::Offset(next)) {
+                tracing::warn!(partition, %error, "a partition can't be read");
+            }
+        }
+        if let Err(error) = self.consumer.assign(&list) {
+            tracing::warn!(topic = self.topic, %error, "the topic can't be read");
+        }
+    }
+}
+
+/// Where to begin in each partition, so that of all records the newest so many are read, by each partition's share.
+fn starts(ends: &[Watermarks], newest: Option<u64>) -> Vec<i64> {
+    let size = |end: &Watermarks| end.high.abs_diff(end.low);
+    let total: u64 = ends.iter().map(size).sum();
+    let start = |end: &Watermarks| match newest {
+        Some(newest) if newest < total => {
+            let share = u128::from(size(end)) * u128::from(newest) / u128::from(total);
+            end.high - i64::try_from(share).unwrap_or(i64::MAX).min(end.high - end.low)
+        }
+        _ => end.low,
+    };
+    ends.iter().map(start).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_records_are_shared_by_the_partitions_sizes() {
+        let ends = [(0, 0, 300), (1, 50, 150), (2, 7, 7)];
+        let ends = ends.map(|(partition, low, high)| Watermarks { partition, low, high });
+        assert_eq!(starts(&ends, None), [0, 50, 7]);
+        assert_eq!(starts(&ends, Some(400)), [0, 50, 7]);
+        assert_eq!(starts(&ends, Some(100)), [225, 125, 7]);
+        assert_eq!(starts(&ends, Some(0)), [300, 150, 7]);
+    }
+}
