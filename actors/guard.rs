@@ -13,16 +13,18 @@ pub enum ActorName {
     Consumer,
     Mailer,
     DeadLetters,
+    DlqOwner,
     Metrics,
     Http,
 }
 
 impl ActorName {
-    pub const ALL: [ActorName; 6] = [
+    pub const ALL: [ActorName; 7] = [
         ActorName::Supervisor,
         ActorName::Consumer,
         ActorName::Mailer,
         ActorName::DeadLetters,
+        ActorName::DlqOwner,
         ActorName::Metrics,
         ActorName::Http,
     ];
@@ -33,6 +35,7 @@ impl ActorName {
             ActorName::Consumer => "consumer",
             ActorName::Mailer => "mailer",
             ActorName::DeadLetters => "dead_letters",
+            ActorName::DlqOwner => "dlq_owner",
             ActorName::Metrics => "metrics",
             ActorName::Http => "http",
         }

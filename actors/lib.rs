@@ -43,6 +43,7 @@ pub mod ticket;
 pub mod attempt;
 pub mod consumer;
 pub mod dead_letters;
+pub mod dlq_owner;
 pub mod mailer;
 pub mod metrics;
 pub mod pool;

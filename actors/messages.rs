@@ -135,6 +135,15 @@ pub enum Event {
         cause: Cause,
     },
     PublishFailed,
+    /// Letters that were acted on, and their jobs put back on the queue; and those that were left.
+    Replays {
+        published: u64,
+        skipped: u64,
+    },
+    /// Letters whose jobs the queue does not take.
+    ReplaysRefused {
+        count: u64,
+    },
     Committed {
         ok: bool,
     },

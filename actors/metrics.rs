@@ -37,6 +37,7 @@ pub struct Families {
     delivery_latency: Histogram,
     dead_letters: IntCounterVec,
     publish_failures: IntCounter,
+    replays: IntCounterVec,
     retries_waiting: IntGauge,
     oldest_unfinished: Gauge,
     lag: IntGaugeVec,
@@ -102,6 +103,11 @@ impl Families {
                 "mailroom_dlq_publish_failures_total",
                 "Dead letters that were not acknowledged and are tried again.",
             ),
+            replays: made.counters(
+                "mailroom_replays_total",
+                "Letters of the dead letter queue that were to be replayed.",
+                &["result"],
+            ),
             retries_waiting: made.gauge("mailroom_retries_waiting", "Jobs that wait for their next attempt."),
             oldest_unfinished: made.seconds(
                 "mailroom_oldest_unfinished_seconds",
@@ -153,7 +159,7 @@ impl Families {
             (&self.dead_letters, Cause::ALL.iter().map(|c| c.as_str()).collect()),
             (&self.restarts, ActorName::ALL.iter().map(|a| a.as_str()).collect()),
             (&self.commits, vec!["ok", "failed"]),
-            (&self.dlq_messages, vec![dlq_topic]),
+            (&self.replays, vec!["published", "skipped", "refused"]),
         ];
         for (counters, values) in known {
             for value in values {
@@ -181,6 +187,13 @@ impl Families {
             Event::DeadLettered { cause } => {
                 self.dlq_messages.with_label_values(&[dlq_topic]).inc();
                 self.dead_letters.with_label_values(&[cause.as_str()]).inc();
+            }
+            Event::Replays { published, skipped } => {
+                self.replays.with_label_values(&["published"]).inc_by(published);
+                self.replays.with_label_values(&["skipped"]).inc_by(skipped);
+            }
+            Event::ReplaysRefused { count } => {
+                self.replays.with_label_values(&["refused"]).inc_by(count);
             }
             Event::PublishFailed => self.publish_failures.inc(),
             Event::Committed { ok } => {

@@ -2,6 +2,7 @@
 //!
 //! `src/` implements these for Kafka, SMTP and the job's form; the tests implement them in memory.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ use tokio::sync::oneshot;
 use crate::domain::failure::Failure;
 pub use crate::domain::history::Outcome;
 use crate::domain::job::{DeadLetter, Record};
+use crate::domain::letters::name::LetterName;
+use crate::domain::letters::owner::{Batch, Letter, Opened, Task};
+use crate::domain::letters::redrive::Plan;
+use crate::domain::letters::run::Tracked;
 
 /// How the bodies of an e-mail may be written: the body-type of RFC 6152.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,6 +219,72 @@ pub trait DeadLetterLog: 'static {
     /// Encodes the letter and returns once the brokers have acknowledged it (`acks=all`), or why not.
     /// Each call is one try; the caller tries again for ever.
     fn publish(&self, letter: Arc<DeadLetter>) -> LocalBoxFuture<'static, Result<(), String>>;
+}
+
+/// The partitions of the dead letter queue in which this worker, and no other, acts on letters; and what is known of the
+/// runs that ask for it.
+pub trait LetterLog: 'static {
+    /// Those that are this worker's now.
+    fn partitions(&self) -> Vec<i32>;
+
+    /// Runs under way, the oldest first, as far as they have been heard of.
+    fn runs(&self) -> Vec<Tracked>;
+
+    /// What is due to the redriver in that partition; nothing where it is off.
+    fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)>;
+
+    /// Where the partition of the queue begins, once letters have left it since it was last swept; none where there is
+    /// nothing to sweep.
+    fn left_below(&self, partition: i32) -> Option<i64>;
+
+    /// Shuts every rival out, then reads the partition's decisions to their end.
+    ///
+    /// # Errors
+    /// In words; to be tried again later.
+    fn open(&self, partition: i32) -> LocalBoxFuture<'static, Result<Opened, String>>;
+
+    /// Lets go of what [`LetterLog::open`] made.
+    fn close(&self, partition: i32);
+
+    /// The letters of these tasks, or the first of them where they are many bytes.
+    ///
+    /// # Errors
+    /// In words; nothing was changed.
+    fn fetch(&self, partition: i32, tasks: &[Task]) -> LocalBoxFuture<'static, Result<Fetched, String>>;
+
+    /// Writes all of the batch or nothing, and returns where each act's decision lies.
+    ///
+    /// # Errors
+    /// [`NotWritten`]. Whether it was written may be unknown: the partition must be opened anew.
+    fn write(
+        &self,
+        partition: i32,
+        batch: Arc<Batch>,
+    ) -> LocalBoxFuture<'static, Result<Vec<i64>, NotWritten>>;
+
+    /// How many of the first letters of `run` have failed again, once all of them are settled; none before.
+    ///
+    /// # Errors
+    /// In words; to be asked again.
+    fn failed_again(&self, run: &Tracked) -> LocalBoxFuture<'static, Result<Option<u64>, String>>;
+}
+
+/// The answer to [`LetterLog::fetch`].
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// By offset; what is not in here, and was asked for below `below`, has left the queue.
+    pub letters: HashMap<i64, Letter>,
+    /// Letters from this offset on were not fetched.
+    pub below: i64,
+}
+
+/// Why a batch was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotWritten {
+    /// The brokers take no record this large: the jobs of these letters, by offset.
+    TooLarge(Vec<i64>),
+    /// In words.
+    Failed(String),
 }
 
 /// The wall clock, for time stamps only: nothing is decided by it.

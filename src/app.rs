@@ -132,6 +132,7 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
         relay: Rc::new(relay),
         composer: Arc::new(composer),
         dead_letter_log: Rc::new(dead_letter_log),
+        letter_log: None,
         clock: Arc::new(SystemClock),
         jitter,
         families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
@@ -227,6 +228,8 @@ fn settings(config: &Config) -> Settings {
         commit_interval: config.kafka.commit_interval,
         drain_timeout: config.worker.drain_timeout,
         dlq_topic: config.kafka.dlq_topic.clone(),
+        max_replays: config.dlq.max_replays,
+        redrive_rate: config.dlq.rate,
         connections: ConnectionLife {
             max_emails: config.smtp.max_emails_per_connection,
             idle_timeout: config.smtp.idle_timeout,

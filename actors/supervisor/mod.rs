@@ -19,6 +19,7 @@ pub use start::{Ended, Settings, World, start};
 
 use crate::consumer::{Consumer, ConsumerParts};
 use crate::dead_letters::{DeadLetters, DeadLettersParts};
+use crate::dlq_owner::{DlqOwner, DlqOwnerParts};
 use crate::domain::restart::{Restart, RestartBudget};
 use crate::guard::{ActorName, ChildId, ChildSignal, DeathGuard};
 use crate::line::Line;
@@ -47,6 +48,7 @@ struct Child {
 enum Address {
     Consumer(Addr<Consumer>),
     DeadLetters(Addr<DeadLetters>),
+    DlqOwner(Addr<DlqOwner>),
     Metrics(Addr<Metrics>),
     Mailer(Addr<Mailer>),
 }
@@ -69,6 +71,8 @@ pub struct Supervisor {
     consumer: ConsumerParts,
     mailer: MailerParts,
     dead_letters: DeadLettersParts,
+    /// None where nothing is done to letters.
+    dlq_owner: Option<DlqOwnerParts>,
     metrics: MetricsParts,
     lines: Lines,
     scrapes: Line<Scrape>,
@@ -112,6 +116,10 @@ impl Supervisor {
                 let publisher = DeadLetters::new(self.dead_letters.clone(), guard).start();
                 self.lines.publish.connect(&publisher);
                 Address::DeadLetters(publisher)
+            }
+            ActorName::DlqOwner => {
+                let Some(parts) = self.dlq_owner.clone() else { return };
+                Address::DlqOwner(DlqOwner::new(parts, guard).start())
             }
             ActorName::Metrics => {
                 let metrics = Metrics::new(self.metrics.clone(), guard).start();
@@ -272,6 +280,7 @@ impl Actor for Supervisor {
         ctx.add_stream(self.signalled.clone());
         self.spawn(ActorName::Metrics, 0);
         self.spawn(ActorName::DeadLetters, 0);
+        self.spawn(ActorName::DlqOwner, 0);
         self.spawn(ActorName::Consumer, 0);
         for slot in 0..self.size {
             self.spawn(ActorName::Mailer, slot);
@@ -282,6 +291,7 @@ impl Actor for Supervisor {
                 match &child.address {
                     Some(Address::Consumer(actor)) => actor.do_send(AreYouAlive),
                     Some(Address::DeadLetters(actor)) => actor.do_send(AreYouAlive),
+                    Some(Address::DlqOwner(actor)) => actor.do_send(AreYouAlive),
                     Some(Address::Metrics(actor)) => actor.do_send(AreYouAlive),
                     Some(Address::Mailer(actor)) => actor.do_send(AreYouAlive),
                     None => {}

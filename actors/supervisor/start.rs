@@ -13,13 +13,14 @@ use super::{Lines, Supervisor};
 use crate::attempt::{ConnectionLife, Tools};
 use crate::consumer::ConsumerParts;
 use crate::dead_letters::DeadLettersParts;
+use crate::dlq_owner::DlqOwnerParts;
 use crate::domain::retry::RetryPolicy;
 use crate::line::Line;
 use crate::mailer::MailerParts;
 use crate::messages::Scrape;
 use crate::metrics::{Families, MetricsParts};
 use crate::office::TicketOffice;
-use crate::ports::{Composer, DeadLetterLog, Jitter, OffsetLog, OffsetLogEvent, Relay, WallClock};
+use crate::ports::{Composer, DeadLetterLog, Jitter, LetterLog, OffsetLog, OffsetLogEvent, Relay, WallClock};
 use crate::throttle::Throttle;
 use crate::vitals::Vitals;
 
@@ -35,6 +36,10 @@ pub struct Settings {
     pub drain_timeout: Duration,
     pub dlq_topic: String,
     pub connections: ConnectionLife,
+    /// `dlq.max_replays`.
+    pub max_replays: u32,
+    /// Letters a second that the redriver acts on in each partition.
+    pub redrive_rate: f64,
 }
 
 /// The world, and what outlives every actor.
@@ -45,6 +50,8 @@ pub struct World {
     pub relay: Rc<dyn Relay>,
     pub composer: Arc<dyn Composer>,
     pub dead_letter_log: Rc<dyn DeadLetterLog>,
+    /// None: nothing is done to letters here.
+    pub letter_log: Option<Rc<dyn LetterLog>>,
     pub clock: Arc<dyn WallClock>,
     pub jitter: Arc<dyn Jitter>,
     pub families: Families,
@@ -111,6 +118,13 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             composer: world.composer,
             mask: world.mask,
         },
+        dlq_owner: world.letter_log.map(|log| DlqOwnerParts {
+            log,
+            clock: Arc::clone(&world.clock),
+            metrics: lines.events.clone(),
+            redrive_rate: settings.redrive_rate,
+            max_replays: settings.max_replays,
+        }),
         metrics: MetricsParts {
             families: world.families,
             dlq_topic: settings.dlq_topic.clone(),

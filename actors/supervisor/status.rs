@@ -59,7 +59,9 @@ impl Supervisor {
             last_error: None,
             silent_for: Duration::ZERO,
         }];
-        for name in [ActorName::Consumer, ActorName::Mailer, ActorName::DeadLetters, ActorName::Metrics] {
+        let owner = self.dlq_owner.is_some().then_some(ActorName::DlqOwner);
+        let always = [ActorName::Consumer, ActorName::Mailer, ActorName::DeadLetters, ActorName::Metrics];
+        for name in always.into_iter().chain(owner) {
             let of_name = self.children.iter().filter(|((of, _), child)| *of == name && !child.retiring);
             let children: Vec<&Child> = of_name.map(|(_, child)| child).collect();
             let state = if children.is_empty() || children.iter().any(|c| c.state == ActorState::Stopped) {

@@ -77,7 +77,7 @@ pub enum Kind {
         min: Duration,
         max: Duration,
     },
-    /// E-mails a second; read as a real number.
+    /// So many a second; read as a real number.
     Rate {
         min: f64,
         max: f64,
@@ -155,7 +155,7 @@ impl Kind {
             Kind::Whole { min, max } => format!("must be a whole number from {min} to {max}"),
             Kind::Real { min, max } => format!("must be a number from {min} to {max}"),
             Kind::Rate { min, max } => {
-                format!("must be a number of e-mails a second such as \"14/s\", from {min}/s to {max}/s")
+                format!("must be a number a second such as \"14/s\", from {min}/s to {max}/s")
             }
             Kind::Duration { min, max } => {
                 let (min, max) = (humantime::format_duration(min), humantime::format_duration(max));

@@ -53,7 +53,7 @@ impl Listener for Letters {
     }
 
     fn deleted_below(&self, partition: i32, low: i64) {
-        self.0.index.write().drop_below(partition, low);
+        self.0.letters_left(partition, low);
     }
 
     fn caught_up(&self) {

@@ -1,6 +1,6 @@
 //! All that is known of the dead letter queue, in memory: the index of its letters, and the runs over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,8 +14,18 @@ use super::records::Said;
 pub struct Shelf {
     pub index: RwLock<Index>,
     runs: Mutex<BTreeMap<String, Notes>>,
+    sweep: Mutex<BTreeMap<i32, Sweep>>,
     letters_read: AtomicBool,
     decisions_read: AtomicBool,
+}
+
+/// What there is to take off a partition of the decisions topic.
+#[derive(Default)]
+struct Sweep {
+    /// The partition of the queue begins here.
+    low: i64,
+    /// The letters that have decisions.
+    decided: BTreeSet<i64>,
 }
 
 /// What was heard of a run, in whatever order.
@@ -33,6 +43,7 @@ impl Shelf {
         Shelf {
             index: RwLock::new(Index::new(max_letters)),
             runs: Mutex::default(),
+            sweep: Mutex::default(),
             letters_read: AtomicBool::new(false),
             decisions_read: AtomicBool::new(false),
         }
@@ -57,8 +68,11 @@ impl Shelf {
             Said::Decided(name, decision) => {
                 let (timestamp, state) = (decision.letter_timestamp_ms, decision.latest.state);
                 self.index.write().decide(name, timestamp, state, offset);
+                self.sweep.lock().entry(name.partition).or_default().decided.insert(name.offset);
             }
-            Said::Forgotten(_) => {}
+            Said::Forgotten(name) => {
+                self.sweep.lock().entry(name.partition).or_default().decided.remove(&name.offset);
+            }
             // Of two with the same name the first counts: the second is the same request, sent again.
             Said::Asked(run) => {
                 let mut runs = self.runs.lock();
@@ -75,6 +89,19 @@ impl Shelf {
                 self.runs.lock().entry(id).or_default().progress.insert(partition, progress);
             }
         }
+    }
+
+    /// Letters below `low` have left that partition of the queue.
+    pub(super) fn letters_left(&self, partition: i32, low: i64) {
+        self.index.write().drop_below(partition, low);
+        self.sweep.lock().entry(partition).or_default().low = low;
+    }
+
+    /// The offset below which letters have left the partition, where some of them still have decisions.
+    pub fn left_below(&self, partition: i32) -> Option<i64> {
+        let sweep = self.sweep.lock();
+        let sweep = sweep.get(&partition)?;
+        sweep.decided.first().is_some_and(|first| *first < sweep.low).then_some(sweep.low)
     }
 
     pub fn run(&self, id: &str) -> Option<Tracked> {

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use mailroom_actors::domain::job::Record;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::client_log::ClientLog;
+use super::follow::Seen;
 use super::out_of_range::is_out_of_range;
 use super::problem::StartProblem;
 use super::{properties, record};
@@ -44,60 +46,91 @@ impl Fetcher {
         offsets: &BTreeSet<i64>,
         limit: Duration,
     ) -> Result<Vec<Record>, String> {
+        self.fetch_up_to(topic, partition, offsets, usize::MAX, limit).map(|(records, _)| records)
+    }
+
+    /// The same, but of so many bytes at most and one record more: what lies at the returned offset and above it was not
+    /// fetched.
+    ///
+    /// # Errors
+    /// In words, when brokers do not answer in time.
+    pub fn fetch_up_to(
+        &self,
+        topic: &str,
+        partition: i32,
+        offsets: &BTreeSet<i64>,
+        bytes: usize,
+        limit: Duration,
+    ) -> Result<(Vec<Record>, i64), String> {
+        let mut reading =
+            Reading { topic: topic.into(), wanted: offsets, bytes, found: Vec::new(), next: i64::MIN };
         let deadline = Instant::now() + limit;
-        let name: Arc<str> = topic.into();
-        let mut found = Vec::with_capacity(offsets.len());
-        let mut wanted = offsets.iter().copied().peekable();
         let result = (|| {
-            while let Some(first) = wanted.next() {
-                self.assign(topic, partition, first).map_err(|error| error.to_string())?;
-                let mut awaited = first;
-                loop {
-                    let next = self.read_to(awaited, deadline, &name, offsets, &mut found)?;
-                    // Passed on the way: they were found, or are not there.
-                    while wanted.next_if(|offset| *offset < next).is_some() {}
-                    match wanted.next_if(|offset| *offset - next <= NEAR) {
-                        Some(offset) => awaited = offset,
-                        None => break,
-                    }
+            let mut position = None;
+            // What was passed on the way was found, or is not there.
+            while let Some(&offset) = offsets.range(reading.next..).next().filter(|_| reading.bytes > 0) {
+                if position.is_none_or(|at| offset - at > NEAR) {
+                    self.assign(topic, partition, offset).map_err(|error| error.to_string())?;
                 }
+                self.read_to(offset, deadline, &mut reading)?;
+                position = Some(reading.next);
             }
-            Ok(found)
+            Ok(())
         })();
         // What it fetched ahead is of no use.
+        let _ = self.consumer.unassign();
+        let below = if reading.bytes > 0 { i64::MAX } else { reading.next };
+        result.map(|()| (reading.found, below))
+    }
+
+    /// Gives `each` all records of one partition, up to its end. Blocks, at most `limit`.
+    ///
+    /// # Errors
+    /// In words, when brokers do not answer in time.
+    pub fn read_all(
+        &self,
+        topic: &str,
+        partition: i32,
+        limit: Duration,
+        mut each: impl FnMut(&Seen<'_>),
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        let mut list = TopicPartitionList::with_capacity(1);
+        let assigned = list
+            .add_partition_offset(topic, partition, Offset::Beginning)
+            .and_then(|()| self.consumer.assign(&list));
+        assigned.map_err(|error| error.to_string())?;
+        let result = loop {
+            if Instant::now() >= deadline {
+                break Err(format!("topic {topic} could not be read to its end in time"));
+            }
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => each(&Seen::of(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => break Ok(()),
+                Some(Err(error)) if is_missing(&error) => break Err(format!("topic {topic}: {error}")),
+                Some(Err(_)) | None => {}
+            }
+        };
+        // As above.
         let _ = self.consumer.unassign();
         result
     }
 
-    /// Reads on until the record at `awaited`, or one behind it, has come, and keeps what is wanted. Returns the next
-    /// offset; the greatest number at the end of the log.
-    fn read_to(
-        &self,
-        awaited: i64,
-        deadline: Instant,
-        topic: &Arc<str>,
-        wanted: &BTreeSet<i64>,
-        found: &mut Vec<Record>,
-    ) -> Result<i64, String> {
-        loop {
+    /// Reads on until the record at `awaited`, or one behind it, or the end of the log has come, and keeps what is wanted.
+    fn read_to(&self, awaited: i64, deadline: Instant, reading: &mut Reading<'_>) -> Result<(), String> {
+        while reading.next <= awaited && reading.bytes > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(format!("no broker gave record {awaited} of topic {topic} in time"));
+                return Err(format!("no broker gave record {awaited} of topic {} in time", reading.topic));
             }
             match self.consumer.poll(left.min(Duration::from_millis(100))) {
-                Some(Ok(message)) => {
-                    if wanted.contains(&message.offset()) {
-                        found.push(record::copy(&message, topic));
-                    }
-                    if message.offset() >= awaited {
-                        return Ok(message.offset() + 1);
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(i64::MAX),
-                Some(Err(error)) if is_out_of_range(&error) => return Ok(awaited + 1),
+                Some(Ok(message)) => reading.take(&message),
+                Some(Err(KafkaError::PartitionEOF(_))) => reading.next = i64::MAX,
+                Some(Err(error)) if is_out_of_range(&error) => reading.next = awaited + 1,
                 Some(Err(_)) | None => {}
             }
         }
+        Ok(())
     }
 
     fn assign(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
@@ -105,4 +138,32 @@ impl Fetcher {
         list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
         self.consumer.assign(&list)
     }
+}
+
+struct Reading<'a> {
+    topic: Arc<str>,
+    wanted: &'a BTreeSet<i64>,
+    /// That may still be found.
+    bytes: usize,
+    found: Vec<Record>,
+    /// What is wanted below it is found, or not there.
+    next: i64,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        if self.wanted.contains(&message.offset()) {
+            let record = record::copy(message, &self.topic);
+            self.bytes = self.bytes.saturating_sub(record.size());
+            self.found.push(record);
+        }
+        self.next = message.offset() + 1;
+    }
+}
+
+fn is_missing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition)
+    )
 }

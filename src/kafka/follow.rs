@@ -49,7 +49,11 @@ pub trait Listener: Send + 'static {
 /// A record, as it is read.
 pub struct Seen<'a>(&'a BorrowedMessage<'a>);
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    pub(super) fn of(message: &'a BorrowedMessage<'a>) -> Seen<'a> {
+        Seen(message)
+    }
+
     pub fn partition(&self) -> i32 {
         self.0.partition()
     }
@@ -154,7 +158,7 @@ impl<L: Listener> Follower<L> {
                     let next = self.next.get_mut(&message.partition());
                     if let Some(next) = next.filter(|next| **next <= message.offset()) {
                         *next = message.offset() + 1;
-                        self.listener.record(&Seen(&message));
+                        self.listener.record(&Seen::of(&message));
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_the_end(partition),

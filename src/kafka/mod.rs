@@ -3,7 +3,8 @@
 //! Reading order: [`properties`] (what librdkafka is told), [`topics`] and [`rights`] (before anything is
 //! joined), [`intake`] (the one thread that polls, with `commands`, `context`, `partitions`, `rebalance`,
 //! `arrivals`, `commits` and `out_of_range` as its parts), [`watermarks`], [`dead_letters`], [`send`],
-//! [`inspect`] (looks, and joins nothing).
+//! [`inspect`] (looks, and joins nothing). For work on the dead letter queue: [`follow`], [`fetch`] and [`ends`] read, [`membership`]
+//! shares out, [`scribe`] and [`note`] write.
 
 mod arrivals;
 mod bell;
@@ -12,12 +13,15 @@ mod commands;
 mod commits;
 mod context;
 pub mod dead_letters;
+pub mod ends;
 pub mod fetch;
 pub mod follow;
 pub mod inspect;
 pub mod intake;
 pub mod late;
 pub mod letter;
+pub mod membership;
+pub mod note;
 mod out_of_range;
 mod partitions;
 pub mod problem;
@@ -26,6 +30,7 @@ mod pulse;
 mod rebalance;
 mod record;
 pub mod rights;
+pub mod scribe;
 pub mod send;
 pub mod topics;
 pub mod watermarks;

@@ -136,6 +136,25 @@ pub fn follower(config: &config::Kafka) -> ClientConfig {
     client
 }
 
+/// For the member of the group that shares out the partitions of the dead letter queue.
+pub fn member(config: &config::Kafka) -> ClientConfig {
+    let mut client = base(config);
+    client
+        .set("group.id", format!("{}-dlq", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "latest")
+        .set("partition.assignment.strategy", "range")
+        .set("heartbeat.interval.ms", "1000")
+        .set("socket.timeout.ms", "10000")
+        // It is paused at once.
+        .set("queued.max.messages.kbytes", "64")
+        .set("fetch.message.max.bytes", "65536");
+    let mut client = with_the_users(client, config, PRODUCER_ONLY);
+    client.remove("group.instance.id");
+    client
+}
+
 /// For dead letters and for `mailroom send`: each record acknowledged by all in-sync replicas, once.
 pub fn producer(config: &config::Kafka) -> ClientConfig {
     let mut client = base(config);

@@ -119,6 +119,11 @@ impl Index {
         Some(columns.row(columns.find(name.offset)?))
     }
 
+    /// The offset behind the last letter of that partition that has come in; none where none has, or all have left.
+    pub fn end(&self, partition: i32) -> Option<i64> {
+        Some(self.partitions.get(&partition)?.offsets.last()? + 1)
+    }
+
     /// The text behind a symbol of a [`Row`].
     pub fn text(&self, symbol: super::interned::Symbol) -> &str {
         self.texts.text(symbol)

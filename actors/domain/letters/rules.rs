@@ -35,7 +35,7 @@ impl Action {
 }
 
 /// Why a letter is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Skip {
     /// Replayed or discarded before; of a restore: neither discarded nor parked.
     Already,

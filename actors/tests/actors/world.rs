@@ -388,6 +388,8 @@ fn start_with(max_rate: Option<f64>) -> Worker {
         commit_interval: Duration::from_millis(50),
         drain_timeout: Duration::from_secs(20),
         dlq_topic: "email-dlq".into(),
+        max_replays: 5,
+        redrive_rate: 10.0,
         connections: ConnectionLife { max_emails: 1000, idle_timeout: Duration::from_secs(30) },
     };
     let deadly = Arc::clone(&fakes);
@@ -398,6 +400,8 @@ fn start_with(max_rate: Option<f64>) -> Worker {
         relay: Rc::new(FakeRelay(Arc::clone(&fakes))),
         composer: Arc::new(FakeComposer(Arc::clone(&fakes))),
         dead_letter_log: Rc::new(FakeLetters(Arc::clone(&fakes))),
+
+        letter_log: None,
         clock: Arc::new(FakeClock(Arc::clone(&fakes))),
         jitter: Arc::new(FakeJitter(Arc::clone(&fakes))),
         families: Families::new("email-queue", "email-dlq", "test"),

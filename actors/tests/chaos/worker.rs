@@ -66,6 +66,8 @@ fn settings(plan: &Plan) -> Settings {
         commit_interval: Duration::from_millis(plan.commit_interval_ms),
         drain_timeout: Duration::from_millis(plan.drain_ms),
         dlq_topic: "email-dlq".into(),
+        max_replays: 5,
+        redrive_rate: 10.0,
         connections: ConnectionLife {
             max_emails: plan.emails_per_connection,
             idle_timeout: Duration::from_millis(plan.idle_ms),
@@ -97,6 +99,8 @@ impl Worker {
             relay: Rc::new(FakeRelay { world: Shared::clone(world), incarnation }),
             composer: Arc::new(port(Fuse::Compose)),
             dead_letter_log: Rc::new(FakeLetters { world: Shared::clone(world), incarnation }),
+
+            letter_log: None,
             clock: Arc::new(port(Fuse::Clock)),
             jitter: Arc::new(port(Fuse::Jitter)),
             families: Families::new("email-queue", "email-dlq", "test"),

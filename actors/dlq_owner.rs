@@ -1,0 +1,290 @@
+//! Acts on letters of the dead letter queue: carries out the runs that people ask for, and the redriver's plan, in the
+//! partitions that are this worker's.
+//!
+//! Once a second each partition gets one batch: planned, fetched, written in one transaction. No wait is inside one, for
+//! what an open transaction holds up are the readers of the main queue. After any failure the partition is opened anew, so
+//! that what is known of it is what the topic says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::time::Instant;
+
+use crate::domain::letters::decision::State;
+use crate::domain::letters::owner::{Batch, Opened, Owner};
+use crate::domain::letters::run::{Canary, Tracked};
+use crate::guard::DeathGuard;
+use crate::line::Line;
+use crate::messages::{AreYouAlive, Event};
+use crate::ports::{LetterLog, NotWritten, WallClock};
+use crate::seldom::Seldom;
+
+/// Between two batches of a partition.
+const TURN: Duration = Duration::from_secs(1);
+/// The wait after a failure; each further one doubles it, up to [`LONGEST_WAIT`].
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A partition with nothing to do is let go after so many turns: its producer has four threads.
+const IDLE_TURNS: u32 = 30;
+/// So many decisions of letters that have left are taken off at once.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+/// The partition whose owner judges canaries.
+const JUDGE: i32 = 0;
+
+/// What each generation is made of.
+#[derive(Clone)]
+pub struct DlqOwnerParts {
+    pub log: Rc<dyn LetterLog>,
+    pub clock: Arc<dyn WallClock>,
+    pub metrics: Line<Event>,
+    /// Letters a second that the redriver replays or parks in each partition.
+    pub redrive_rate: f64,
+    /// `dlq.max_replays`, for the redriver; a run brings its own.
+    pub max_replays: u32,
+}
+
+pub struct DlqOwner {
+    parts: DlqOwnerParts,
+    guard: DeathGuard,
+    partitions: BTreeMap<i32, Desk>,
+    /// Letters whose jobs the queue does not take, by partition.
+    refused: BTreeMap<i32, BTreeSet<i64>>,
+    failures: Seldom,
+}
+
+/// Where a partition stands.
+enum Desk {
+    Closed {
+        until: Instant,
+        wait: Duration,
+    },
+    /// Being opened, or a batch of it is under way.
+    Busy,
+    Open {
+        owner: Box<Owner>,
+        last_turn: Instant,
+        idle_turns: u32,
+    },
+}
+
+/// the task of a partition → DlqOwner: it has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct TurnEnded {
+    partition: i32,
+    began: Instant,
+    result: Result<Turned, Failed>,
+}
+
+struct Turned {
+    owner: Box<Owner>,
+    batch: Option<Arc<Batch>>,
+}
+
+struct Failed {
+    error: String,
+    wait: Duration,
+    /// Letters whose jobs the queue does not take.
+    refused: Vec<i64>,
+}
+
+impl DlqOwner {
+    pub fn new(parts: DlqOwnerParts, guard: DeathGuard) -> DlqOwner {
+        DlqOwner {
+            parts,
+            guard,
+            partitions: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            failures: Seldom::new(BETWEEN_LINES),
+        }
+    }
+
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        let owned = self.parts.log.partitions();
+        let lost: Vec<i32> = self.partitions.keys().copied().filter(|known| !owned.contains(known)).collect();
+        for partition in lost {
+            self.partitions.remove(&partition);
+            self.parts.log.close(partition);
+        }
+        let runs = self.parts.log.runs();
+        for partition in owned {
+            self.turn_of(partition, &runs, ctx);
+        }
+    }
+
+    fn turn_of(&mut self, partition: i32, runs: &[Tracked], ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let due = self.parts.log.due(partition, self.parts.clock.now().timestamp_millis());
+        let left_below = self.parts.log.left_below(partition);
+        let ours = runs.iter().any(|run| !run.next(partition, 1).is_empty());
+        let judges = partition == JUDGE && runs.iter().any(Tracked::asks_for_its_canary);
+        let has_work = ours || judges || !due.is_empty() || left_below.is_some();
+        let first = || Desk::Closed { until: now, wait: SHORTEST_WAIT };
+        let desk = self.partitions.entry(partition).or_insert_with(first);
+        match desk {
+            Desk::Busy => {}
+            Desk::Closed { until, wait } => {
+                if has_work && *until <= now {
+                    let wait = *wait;
+                    *desk = Desk::Busy;
+                    self.open(partition, wait, ctx);
+                }
+            }
+            Desk::Open { idle_turns, .. } if !has_work => {
+                *idle_turns += 1;
+                if *idle_turns > IDLE_TURNS {
+                    *desk = first();
+                    self.parts.log.close(partition);
+                }
+            }
+            Desk::Open { .. } => {
+                let Desk::Open { mut owner, last_turn, .. } = std::mem::replace(desk, Desk::Busy) else {
+                    return;
+                };
+                let passed = now.duration_since(last_turn);
+                let tasks = owner.plan(runs, &due, self.parts.redrive_rate, passed);
+                let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, FORGOTTEN_AT_ONCE));
+                let canaries =
+                    runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
+                let work = Work { parts: self.parts.clone(), partition, tasks, gone, canaries };
+                self.spawn(partition, ctx, async move { work.carry_out(owner).await });
+            }
+        }
+    }
+
+    fn open(&self, partition: i32, wait: Duration, ctx: &mut Context<Self>) {
+        let opening = self.parts.log.open(partition);
+        let refused = self.refused.get(&partition).cloned().unwrap_or_default();
+        self.spawn(partition, ctx, async move {
+            let longer = (wait * 2).min(LONGEST_WAIT);
+            let failed = |error| Failed { error, wait: longer, refused: Vec::new() };
+            let opened: Opened = opening.await.map_err(failed)?;
+            Ok(Turned { owner: Box::new(Owner::new(partition, opened, refused)), batch: None })
+        });
+    }
+
+    fn spawn(
+        &self,
+        partition: i32,
+        ctx: &mut Context<Self>,
+        work: impl Future<Output = Result<Turned, Failed>> + 'static,
+    ) {
+        let began = Instant::now();
+        let ended = move |result| TurnEnded { partition, began, result };
+        ctx.spawn(work.into_actor(self).map(move |result, _, ctx| ctx.notify(ended(result))));
+    }
+}
+
+/// One batch of a partition.
+struct Work {
+    parts: DlqOwnerParts,
+    partition: i32,
+    tasks: Vec<crate::domain::letters::owner::Task>,
+    gone: Vec<i64>,
+    /// Runs whose first letters are to be judged.
+    canaries: Vec<Tracked>,
+}
+
+impl Work {
+    async fn carry_out(mut self, mut owner: Box<Owner>) -> Result<Turned, Failed> {
+        let in_words = |error: String| Failed { error, wait: SHORTEST_WAIT, refused: Vec::new() };
+        let log = &self.parts.log;
+        let fetched = match self.tasks.is_empty() {
+            true => Default::default(),
+            false => log.fetch(self.partition, &self.tasks).await.map_err(in_words)?,
+        };
+        self.tasks.retain(|task| task.offset < fetched.below);
+        let now_ms = self.parts.clock.now().timestamp_millis();
+        let mut batch = owner.conclude(self.tasks, &fetched.letters, self.parts.max_replays, now_ms);
+        batch.forgotten = self.gone;
+        for run in &self.canaries {
+            match log.failed_again(run).await {
+                Ok(Some(failed_again)) => {
+                    let canary = Canary { replayed: run.acted(), failed_again };
+                    batch.canaries.insert(run.run.id.clone(), canary);
+                }
+                Ok(None) => {}
+                // Asked again at the next turn; other runs go on.
+                Err(error) => {
+                    tracing::debug!(%error, "what became of a run's first letters is not known yet")
+                }
+            }
+        }
+        if batch.is_empty() {
+            return Ok(Turned { owner, batch: None });
+        }
+        let batch = Arc::new(batch);
+        match log.write(self.partition, Arc::clone(&batch)).await {
+            Ok(decided_at) => {
+                owner.written(&batch, &decided_at);
+                Ok(Turned { owner, batch: Some(batch) })
+            }
+            Err(NotWritten::Failed(error)) => Err(in_words(error)),
+            Err(NotWritten::TooLarge(refused)) => {
+                self.parts.metrics.send(Event::ReplaysRefused { count: refused.len() as u64 });
+                let error = "jobs are larger than their topic takes: their letters are skipped".to_owned();
+                Err(Failed { error, wait: Duration::ZERO, refused })
+            }
+        }
+    }
+}
+
+impl Actor for DlqOwner {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(TURN, Self::turn);
+    }
+}
+
+impl Handler<TurnEnded> for DlqOwner {
+    type Result = ();
+
+    fn handle(&mut self, ended: TurnEnded, _: &mut Context<Self>) {
+        let TurnEnded { partition, began, result } = ended;
+        // It was given up meanwhile: whoever has it now knows better.
+        let Some(desk) = self.partitions.get_mut(&partition) else { return };
+        match result {
+            Ok(Turned { owner, batch }) => {
+                *desk = Desk::Open { owner, last_turn: began, idle_turns: 0 };
+                if let Some(batch) = batch {
+                    let made = |state: State| {
+                        batch.acts.iter().filter(|act| act.decision.latest.state == state).count() as u64
+                    };
+                    let skipped: u64 = batch.skipped.values().sum();
+                    let (replayed, parked) = (made(State::Replayed), made(State::Parked));
+                    self.parts.metrics.send(Event::Replays { published: replayed, skipped });
+                    tracing::info!(
+                        partition,
+                        replayed,
+                        discarded = made(State::Discarded),
+                        restored = made(State::Waiting),
+                        parked,
+                        skipped,
+                        "letters acted on"
+                    );
+                }
+            }
+            Err(Failed { error, wait, refused }) => {
+                self.refused.entry(partition).or_default().extend(refused);
+                *desk = Desk::Closed { until: Instant::now() + wait, wait: wait.max(SHORTEST_WAIT) };
+                self.parts.log.close(partition);
+                if let Some(more) = self.failures.may_say(Instant::now()) {
+                    tracing::warn!(partition, %error, more, "letters can't be acted on just now, trying again");
+                }
+            }
+        }
+    }
+}
+
+impl Handler<AreYouAlive> for DlqOwner {
+    type Result = ();
+
+    fn handle(&mut self, _: AreYouAlive, _: &mut Context<Self>) {
+        self.guard.alive();
+    }
+}

@@ -1,0 +1,288 @@
+//! What the owner of one partition of the dead letter queue does next, for every run and for the redriver.
+//!
+//! It begins with what the decisions topic says, read to its end after every rival was shut out; from then on nobody else
+//! decides, so what it knows is the truth. A batch is planned, its letters are fetched, and what is concluded of them is
+//! written in one transaction with how far each run is. Was that not taken, all of this begins again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decision::{Decision, State, Step};
+use super::name::LetterName;
+use super::redrive::Plan;
+use super::rules::{Action, Facts, Rules, Skip};
+use super::run::{Canary, Progress, Run, Tracked};
+use crate::domain::job::Record;
+
+/// So many letters in one transaction.
+pub const MAX_BATCH: usize = 2_000;
+/// A run that could not go on for a while does not make up for more than this.
+const LONGEST_CREDIT: Duration = Duration::from_secs(2);
+/// Who decides, where nobody asked for it.
+pub const REDRIVER: &str = "redriver";
+
+/// What the decisions topic says of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub letter_timestamp_ms: i64,
+    pub state: State,
+    /// Where the decision lies in its partition of the decisions topic.
+    pub decided_at: i64,
+}
+
+/// What the decisions topic says of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// By the letter's offset.
+    pub known: HashMap<i64, Known>,
+    /// By the run's id.
+    pub progress: HashMap<String, Progress>,
+}
+
+/// A letter to be fetched, and what for.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub offset: i64,
+    /// Where the last decision on it lies.
+    pub decided_at: Option<i64>,
+    pub purpose: Purpose,
+}
+
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    Run(Arc<Run>),
+    Redrive(Plan),
+}
+
+/// A letter that was fetched.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    pub timestamp_ms: i64,
+    /// The state in it is of no account.
+    pub facts: Facts,
+    /// The last decision on it.
+    pub before: Option<Decision>,
+    /// The job as it is to be put back on its queue; none where the letter does not hold it.
+    pub job: Option<Record>,
+}
+
+/// What is written in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub acts: Vec<Act>,
+    /// By the run's id: how far it is once this is written.
+    pub progress: BTreeMap<String, Progress>,
+    /// Letters whose decisions are taken off.
+    pub forgotten: Vec<i64>,
+    /// By the run's id: what became of its first letters.
+    pub canaries: BTreeMap<String, Canary>,
+    /// Why letters were left, and how many.
+    pub skipped: BTreeMap<Skip, u64>,
+}
+
+/// One letter's decision, and its job where it is replayed.
+#[derive(Clone, Debug)]
+pub struct Act {
+    pub letter: LetterName,
+    pub decision: Decision,
+    pub job: Option<Record>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.acts.is_empty()
+            && self.progress.is_empty()
+            && self.forgotten.is_empty()
+            && self.canaries.is_empty()
+    }
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Owner {
+    partition: i32,
+    opened: Opened,
+    /// Letters that each run may act on by now; the redriver's under the empty name.
+    credit: HashMap<String, f64>,
+    /// Letters whose jobs the queue does not take.
+    refused: BTreeSet<i64>,
+}
+
+impl Owner {
+    /// `refused` are letters whose jobs the queue does not take, whoever asks: they are too large for it.
+    pub fn new(partition: i32, opened: Opened, refused: BTreeSet<i64>) -> Owner {
+        Owner { partition, opened, credit: HashMap::new(), refused }
+    }
+
+    /// The next letters: of the runs under way what their rates allow, `passed` since the last time; of those that are
+    /// due to the redriver what `redrive_rate` (letters a second) allows.
+    pub fn plan(
+        &mut self,
+        runs: &[Tracked],
+        due: &[(LetterName, Plan)],
+        redrive_rate: f64,
+        passed: Duration,
+    ) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        self.credit.retain(|id, _| id.is_empty() || runs.iter().any(|run| run.run.id == *id));
+        for run in runs {
+            let mut run = run.clone();
+            // Our own word on our partition is newer than what was read of it.
+            match self.opened.progress.get(&run.run.id) {
+                Some(progress) => drop(run.progress.insert(self.partition, *progress)),
+                None => drop(run.progress.remove(&self.partition)),
+            }
+            let allowed = self.allowed(&run.run.id, run.share(self.partition), passed);
+            let left = MAX_BATCH - tasks.len();
+            for offset in run.next(self.partition, allowed.min(left)) {
+                tasks.push(self.task(offset, Purpose::Run(Arc::clone(&run.run))));
+            }
+        }
+        let allowed = self.allowed("", redrive_rate, passed);
+        let left = MAX_BATCH - tasks.len();
+        let waits =
+            |offset: &i64| self.opened.known.get(offset).is_none_or(|known| known.state == State::Waiting);
+        let due: Vec<_> =
+            due.iter().filter(|(letter, _)| waits(&letter.offset)).take(allowed.min(left)).collect();
+        for (letter, plan) in due {
+            tasks.push(self.task(letter.offset, Purpose::Redrive(*plan)));
+        }
+        tasks
+    }
+
+    fn allowed(&mut self, id: &str, rate: f64, passed: Duration) -> usize {
+        let most = (rate * LONGEST_CREDIT.as_secs_f64()).max(1.0);
+        let credit = self.credit.entry(id.to_owned()).or_default();
+        *credit = (*credit + rate * passed.as_secs_f64()).min(most);
+        *credit as usize
+    }
+
+    fn task(&self, offset: i64, purpose: Purpose) -> Task {
+        Task { offset, decided_at: self.opened.known.get(&offset).map(|known| known.decided_at), purpose }
+    }
+
+    /// What becomes of the planned letters. One that was not found is skipped, for it has left the queue.
+    pub fn conclude(
+        &self,
+        tasks: Vec<Task>,
+        fetched: &HashMap<i64, Letter>,
+        redrive_max_replays: u32,
+        now_ms: i64,
+    ) -> Batch {
+        let mut batch = Batch::default();
+        let mut decided: HashMap<i64, Decision> = HashMap::new();
+        for task in tasks {
+            let letter = fetched.get(&task.offset);
+            let before = decided.get(&task.offset).cloned();
+            let verdict = self.judge(&task, letter, before, redrive_max_replays, now_ms);
+            if let Purpose::Run(run) = &task.purpose {
+                let known = self.opened.progress.get(&run.id).copied();
+                let progress = batch.progress.entry(run.id.clone()).or_insert(known.unwrap_or_default());
+                progress.next = task.offset + 1;
+                *if verdict.is_ok() { &mut progress.acted } else { &mut progress.skipped } += 1;
+            }
+            match verdict {
+                Ok(act) => {
+                    decided.insert(task.offset, act.decision.clone());
+                    batch.acts.push(act);
+                }
+                Err(skip) => *batch.skipped.entry(skip).or_default() += 1,
+            }
+        }
+        batch
+    }
+
+    fn judge(
+        &self,
+        task: &Task,
+        letter: Option<&Letter>,
+        before: Option<Decision>,
+        redrive_max_replays: u32,
+        now_ms: i64,
+    ) -> Result<Act, Skip> {
+        let letter = letter.ok_or(Skip::Undecodable)?;
+        let known = self.opened.known.get(&task.offset);
+        let known =
+            known.filter(|known| known.letter_timestamp_ms == letter.timestamp_ms).map(|known| known.state);
+        let state = before.as_ref().map(|before| before.latest.state).or(known).unwrap_or_default();
+        let facts =
+            Facts { state, has_original: letter.facts.has_original && letter.job.is_some(), ..letter.facts };
+        let (made, run, by, reason) = match &task.purpose {
+            Purpose::Run(run) => {
+                if letter.timestamp_ms > run.newest_ms {
+                    return Err(Skip::Undecodable);
+                }
+                (run.rules.judge(&facts, now_ms)?, Some(run.id.clone()), run.by.clone(), run.reason.clone())
+            }
+            Purpose::Redrive(Plan::Park) if facts.state == State::Waiting => {
+                (State::Parked, None, REDRIVER.to_owned(), "no wait is left".to_owned())
+            }
+            Purpose::Redrive(Plan::ReplayAt(_)) if facts.state == State::Waiting => {
+                let (include_permanent, include_parked) = (true, false);
+                let max_replays = redrive_max_replays;
+                let rules = Rules { action: Action::Replay, include_permanent, include_parked, max_replays };
+                let made = match rules.judge(&facts, now_ms) {
+                    Ok(made) => made,
+                    // What it can't do a human must look at.
+                    Err(_) => State::Parked,
+                };
+                (made, None, REDRIVER.to_owned(), "its wait is over".to_owned())
+            }
+            Purpose::Redrive(_) => return Err(Skip::Already),
+        };
+        let is_refused = made == State::Replayed && self.refused.contains(&task.offset);
+        let made = match &task.purpose {
+            Purpose::Run(_) if is_refused => return Err(Skip::Undecodable),
+            Purpose::Redrive(_) if is_refused => State::Parked,
+            _ => made,
+        };
+        let step = Step { state: made, run, by, reason, at_ms: now_ms, round: 0 };
+        let decision = Decision::after(before.or(letter.before.clone()), letter.timestamp_ms, step);
+        let job = letter.job.clone().filter(|_| made == State::Replayed).map(|job| match &task.purpose {
+            Purpose::Run(run) if run.value.is_some() => {
+                Record { value: run.value.clone().map(Into::into), ..job }
+            }
+            _ => job,
+        });
+        let letter = LetterName { partition: self.partition, offset: task.offset };
+        Ok(Act { letter, decision, job })
+    }
+
+    /// The batch was written; each act's decision lies at that offset of the decisions topic, in the order of the acts.
+    pub fn written(&mut self, batch: &Batch, decided_at: &[i64]) {
+        for (act, decided_at) in batch.acts.iter().zip(decided_at) {
+            let known = Known {
+                letter_timestamp_ms: act.decision.letter_timestamp_ms,
+                state: act.decision.latest.state,
+                decided_at: *decided_at,
+            };
+            self.opened.known.insert(act.letter.offset, known);
+            if act.decision.latest.run.is_none()
+                && let Some(credit) = self.credit.get_mut("")
+            {
+                *credit -= 1.0;
+            }
+        }
+        for (id, progress) in &batch.progress {
+            let before = self.opened.progress.insert(id.clone(), *progress).unwrap_or_default();
+            if let Some(credit) = self.credit.get_mut(id) {
+                let dealt_with = progress.acted + progress.skipped - before.acted - before.skipped;
+                *credit -= dealt_with as f64;
+            }
+        }
+        for offset in &batch.forgotten {
+            self.opened.known.remove(offset);
+        }
+    }
+
+    /// Letters below `low` have left the queue: their decisions are to be taken off, at most so many at once.
+    pub fn to_forget(&self, low: i64, limit: usize) -> Vec<i64> {
+        self.opened.known.keys().copied().filter(|offset| *offset < low).take(limit).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "owner_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::failure::Cause;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A partition of the queue and of the decisions topic, as they lie in Kafka.
+#[derive(Default)]
+struct World {
+    letters: BTreeMap<i64, Letter>,
+    opened: Opened,
+    decisions: Vec<Decision>,
+    /// How often each letter's job was put back on its queue.
+    replays: BTreeMap<i64, u32>,
+}
+
+impl World {
+    fn with(letters: i64) -> World {
+        let mut world = World::default();
+        for offset in 0..letters {
+            world.letters.insert(offset, letter(offset, 0));
+        }
+        world
+    }
+
+    fn fetch(&self, tasks: &[Task]) -> HashMap<i64, Letter> {
+        let fetched = tasks.iter().filter_map(|task| {
+            let mut letter = self.letters.get(&task.offset)?.clone();
+            letter.before = task.decided_at.map(|at| self.decisions[at as usize].clone());
+            Some((task.offset, letter))
+        });
+        fetched.collect()
+    }
+
+    /// A transaction that was taken.
+    fn write(&mut self, batch: &Batch) -> Vec<i64> {
+        let mut decided_at = Vec::new();
+        for act in &batch.acts {
+            decided_at.push(self.decisions.len() as i64);
+            self.decisions.push(act.decision.clone());
+            if act.job.is_some() {
+                *self.replays.entry(act.letter.offset).or_default() += 1;
+            }
+        }
+        let mut owner = Owner::new(0, std::mem::take(&mut self.opened), BTreeSet::new());
+        owner.written(batch, &decided_at);
+        self.opened = owner.opened;
+        decided_at
+    }
+
+    /// One turn of an owner whose transaction is taken.
+    fn turn(&mut self, owner: &mut Owner, runs: &[Tracked], due: &[(LetterName, Plan)]) -> Batch {
+        let tasks = owner.plan(runs, due, 1000.0, SECOND);
+        let fetched = self.fetch(&tasks);
+        let batch = owner.conclude(tasks, &fetched, 5, 1_000);
+        let decided_at = self.write(&batch);
+        owner.written(&batch, &decided_at);
+        batch
+    }
+}
+
+fn letter(offset: i64, replay_count: u32) -> Letter {
+    let cause = Some(Cause::SmtpUnreachable);
+    Letter {
+        timestamp_ms: offset,
+        facts: Facts { state: State::Waiting, cause, replay_count, expires_at_ms: None, has_original: true },
+        before: None,
+        job: Some(Record {
+            topic: "email-queue".into(),
+            partition: -1,
+            offset: -1,
+            timestamp_ms: None,
+            key: None,
+            value: Some("job".into()),
+            headers: vec![],
+        }),
+    }
+}
+
+fn run(id: &str, action: Action, letters: impl Iterator<Item = i64>, rate: f64) -> Tracked {
+    Tracked::new(Arc::new(Run {
+        id: id.into(),
+        rules: Rules { action, include_permanent: false, include_parked: false, max_replays: 5 },
+        by: "ada".into(),
+        reason: "why".into(),
+        at_ms: 0,
+        rate,
+        canary: 0,
+        letters: [(0, letters.collect())].into(),
+        newest_ms: i64::MAX,
+        value: None,
+    }))
+}
+
+fn name(offset: i64) -> LetterName {
+    LetterName { partition: 0, offset }
+}
+
+proptest! {
+    #[test]
+    fn a_letter_is_replayed_once_whatever_is_refused_and_whoever_takes_over(
+        events in prop::collection::vec(0u8..4, 1..60), overlap in 0i64..25,
+    ) {
+        let mut world = World::with(40);
+        // Two runs over some of the same letters, and the redriver over all.
+        let runs = [run("a", Action::Replay, 0..25, 3.0), run("b", Action::Replay, overlap..40, 4.0)];
+        let due: Vec<_> = (0..40).map(|offset| (name(offset), Plan::ReplayAt(0))).collect();
+        let mut owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+        for event in events.into_iter().chain([0; 40]) {
+            let due = if event == 3 { &due[..3] } else { &[] };
+            match event {
+                0 | 3 => drop(world.turn(&mut owner, &runs, due)),
+                // Taken, but nobody is told so; or not taken: a new owner begins with what the topic says.
+                1 => {
+                    let tasks = owner.plan(&runs, due, 1000.0, SECOND);
+                    let batch = owner.conclude(tasks.clone(), &world.fetch(&tasks), 5, 1_000);
+                    world.write(&batch);
+                    owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+                }
+                _ => {
+                    let tasks = owner.plan(&runs, due, 1000.0, SECOND);
+                    let fetched = world.fetch(&tasks);
+                    drop(owner.conclude(tasks, &fetched, 5, 1_000));
+                    owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+                }
+            }
+        }
+        prop_assert!(world.replays.values().all(|replays| *replays == 1), "{:?}", world.replays);
+        prop_assert_eq!(world.replays.len(), 40);
+        let progress = world.opened.progress["b"];
+        prop_assert_eq!((progress.next, progress.acted + progress.skipped), (40, 40 - overlap as u64));
+    }
+}
+
+#[test]
+fn a_run_goes_at_its_rate_and_does_not_make_up_for_lost_time() {
+    let mut world = World::with(1_000);
+    let runs = [run("a", Action::Replay, 0..1_000, 2.5)];
+    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let acted: Vec<usize> = (0..4).map(|_| world.turn(&mut owner, &runs, &[]).acts.len()).collect();
+    assert_eq!(acted, [2, 3, 2, 3]);
+    assert_eq!(owner.plan(&runs, &[], 0.0, Duration::from_secs(3600)).len(), 5);
+}
+
+#[test]
+fn a_slow_run_acts_on_a_letter_every_few_seconds() {
+    let mut world = World::with(10);
+    let runs = [run("a", Action::Replay, 0..10, 0.25)];
+    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let acted: Vec<usize> = (0..9).map(|_| world.turn(&mut owner, &runs, &[]).acts.len()).collect();
+    assert_eq!(acted, [0, 0, 0, 1, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn what_is_gone_newer_than_asked_for_or_too_large_is_skipped_and_blocks_nothing() {
+    let mut world = World::with(5);
+    world.letters.remove(&1);
+    world.letters.get_mut(&2).unwrap().timestamp_ms = 99;
+    let mut asked = run("a", Action::Replay, 0..5, 100.0);
+    Arc::get_mut(&mut asked.run).unwrap().newest_ms = 50;
+    let mut owner = Owner::new(0, Opened::default(), [3].into());
+    let batch = world.turn(&mut owner, &[asked], &[]);
+    assert_eq!(batch.skipped, BTreeMap::from([(Skip::Undecodable, 3)]));
+    assert_eq!(world.replays, BTreeMap::from([(0, 1), (4, 1)]));
+    assert_eq!(batch.progress["a"], Progress { next: 5, acted: 2, skipped: 3 });
+}
+
+#[test]
+fn decisions_of_a_letter_of_the_same_name_on_an_older_topic_count_for_nothing() {
+    let mut world = World::with(1);
+    let known = Known { letter_timestamp_ms: 77, state: State::Discarded, decided_at: 0 };
+    world.opened.known.insert(0, known);
+    let step =
+        Step { state: State::Discarded, run: None, by: "x".into(), reason: "y".into(), at_ms: 1, round: 4 };
+    world.decisions.push(Decision { letter_timestamp_ms: 77, latest: step, history: vec![] });
+    let mut owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+    let batch = world.turn(&mut owner, &[run("a", Action::Replay, 0..1, 10.0)], &[]);
+    assert_eq!((batch.acts.len(), batch.acts[0].decision.latest.round), (1, 1));
+}
+
+#[test]
+fn an_edited_job_takes_the_place_of_the_letter_s() {
+    let mut world = World::with(1);
+    let mut asked = run("a", Action::Replay, 0..1, 10.0);
+    Arc::get_mut(&mut asked.run).unwrap().value = Some(b"edited".to_vec());
+    let batch = world.turn(&mut Owner::new(0, Opened::default(), BTreeSet::new()), &[asked], &[]);
+    assert_eq!(batch.acts[0].job.as_ref().unwrap().value.as_deref(), Some(&b"edited"[..]));
+}
+
+#[test]
+fn the_redriver_replays_what_is_due_and_parks_what_it_can_not_replay() {
+    let mut world = World::with(4);
+    world.letters.get_mut(&1).unwrap().facts.has_original = false;
+    world.letters.get_mut(&2).unwrap().facts.replay_count = 9;
+    let due = [(0, Plan::ReplayAt(0)), (1, Plan::ReplayAt(0)), (2, Plan::ReplayAt(0)), (3, Plan::Park)];
+    let due = due.map(|(offset, plan)| (name(offset), plan));
+    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let batch = world.turn(&mut owner, &[], &due);
+    let made: Vec<State> = batch.acts.iter().map(|act| act.decision.latest.state).collect();
+    assert_eq!(made, [State::Replayed, State::Parked, State::Parked, State::Parked]);
+    assert_eq!(batch.acts[0].decision.latest.by, REDRIVER);
+    assert!(world.turn(&mut owner, &[], &due).is_empty());
+}
+
+#[test]
+fn decisions_of_letters_that_have_left_are_forgotten() {
+    let mut world = World::with(6);
+    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    world.turn(&mut owner, &[run("a", Action::Discard, 0..6, 100.0)], &[]);
+    let mut gone = owner.to_forget(4, 100);
+    gone.sort_unstable();
+    assert_eq!((gone.clone(), owner.to_forget(4, 2).len()), (vec![0, 1, 2, 3], 2));
+    owner.written(&Batch { forgotten: gone, ..Batch::default() }, &[]);
+    assert_eq!(owner.to_forget(4, 100), Vec::<i64>::new());
+}

@@ -1,0 +1,276 @@
+//! Where letters are acted on: this worker's partitions of the queue, by Kafka.
+//!
+//! All that blocks happens on one thread: a transaction takes some 5 ms, and each partition has one a second at most.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::letters::name::LetterName;
+use mailroom_actors::domain::letters::owner::{Act, Batch, Known, MAX_BATCH, Opened, Task};
+use mailroom_actors::domain::letters::redrive::{Plan, Redrive};
+use mailroom_actors::domain::letters::run::Tracked;
+use mailroom_actors::ports::{Fetched, LetterLog, NotWritten};
+use tokio::sync::oneshot;
+
+use super::records::{Said, Written};
+use super::replay;
+use super::settled::Settled;
+use super::shelf::Shelf;
+use crate::config;
+use crate::kafka::StartProblem;
+use crate::kafka::fetch::Fetcher;
+use crate::kafka::membership::Membership;
+use crate::kafka::scribe::{Outgoing, Scribe, Unwritten};
+
+/// A million decisions are read in 1.3 s.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many bytes of letters are fetched for one batch, and one more.
+const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
+
+/// See the module's text.
+pub struct KafkaLetterLog {
+    shelf: Arc<Shelf>,
+    membership: Membership,
+    redrive: Option<Redrive>,
+    work: mpsc::Sender<Work>,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Work = Box<dyn FnOnce(&mut Desk) + Send>;
+
+impl KafkaLetterLog {
+    /// Joins the group that shares out the queue's partitions. `redrive` is none where it is off.
+    ///
+    /// # Errors
+    /// `Misconfigured`, when librdkafka does not take the properties.
+    pub fn start(
+        kafka: &config::Kafka,
+        dlq: &config::Dlq,
+        redrive: Option<Redrive>,
+        shelf: &Arc<Shelf>,
+    ) -> Result<KafkaLetterLog, StartProblem> {
+        let mut desk = Desk {
+            fetcher: Fetcher::new(kafka)?,
+            settled: Settled::new(kafka, &dlq.replay_topic, shelf)?,
+            kafka: kafka.clone(),
+            replay_topic: dlq.replay_topic.clone(),
+            transactional: dlq.transactions,
+            scribes: HashMap::new(),
+        };
+        let (work, to_do) = mpsc::channel::<Work>();
+        let thread = thread::Builder::new()
+            .name("dlq-owner".into())
+            .spawn(move || to_do.iter().for_each(|work| work(&mut desk)))
+            .map_err(|error| StartProblem::Away(format!("no thread for the dead letter queue: {error}")))?;
+        let membership = Membership::join(kafka)?;
+        Ok(KafkaLetterLog { shelf: Arc::clone(shelf), membership, redrive, work, thread: Some(thread) })
+    }
+
+    /// Has `act` done on the thread.
+    fn ask<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Desk) -> Result<T, NotWritten> + Send + 'static,
+    ) -> LocalBoxFuture<'static, Result<T, NotWritten>> {
+        let (reply, answer) = oneshot::channel();
+        // Where the thread has died the answer says so.
+        let _ = self.work.send(Box::new(move |desk| drop(reply.send(act(desk)))));
+        let died = NotWritten::Failed("the thread of the dead letter queue has died".into());
+        answer.map(|answer| answer.unwrap_or(Err(died))).boxed_local()
+    }
+
+    fn ask_in_words<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Desk) -> Result<T, String> + Send + 'static,
+    ) -> LocalBoxFuture<'static, Result<T, String>> {
+        let answer = self.ask(move |desk| act(desk).map_err(NotWritten::Failed));
+        let words = |problem| match problem {
+            NotWritten::Failed(words) => words,
+            NotWritten::TooLarge(_) => "a record is too large".to_owned(),
+        };
+        answer.map(move |answer| answer.map_err(words)).boxed_local()
+    }
+}
+
+impl Drop for KafkaLetterLog {
+    fn drop(&mut self) {
+        // The thread ends what it is at, so that no transaction is left open, and nothing more.
+        self.work = mpsc::channel().0;
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been told by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl LetterLog for KafkaLetterLog {
+    fn partitions(&self) -> Vec<i32> {
+        self.membership.partitions()
+    }
+
+    fn runs(&self) -> Vec<Tracked> {
+        self.shelf.runs_under_way()
+    }
+
+    fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)> {
+        let redrive = self.redrive.as_ref().filter(|_| self.shelf.is_complete());
+        redrive.map_or_else(Vec::new, |redrive| {
+            self.shelf.index.read().due(partition, redrive, now_ms, MAX_BATCH)
+        })
+    }
+
+    fn left_below(&self, partition: i32) -> Option<i64> {
+        self.shelf.left_below(partition)
+    }
+
+    fn open(&self, partition: i32) -> LocalBoxFuture<'static, Result<Opened, String>> {
+        self.ask_in_words(move |desk| desk.open(partition))
+    }
+
+    fn close(&self, partition: i32) {
+        // As in `ask`.
+        let _ = self.work.send(Box::new(move |desk| drop(desk.scribes.remove(&partition))));
+    }
+
+    fn fetch(&self, partition: i32, tasks: &[Task]) -> LocalBoxFuture<'static, Result<Fetched, String>> {
+        let wanted = tasks.iter().map(|task| (task.offset, task.decided_at)).collect();
+        self.ask_in_words(move |desk| desk.fetch(partition, &wanted))
+    }
+
+    fn write(
+        &self,
+        partition: i32,
+        batch: Arc<Batch>,
+    ) -> LocalBoxFuture<'static, Result<Vec<i64>, NotWritten>> {
+        self.ask(move |desk| desk.write(partition, &batch))
+    }
+
+    fn failed_again(&self, run: &Tracked) -> LocalBoxFuture<'static, Result<Option<u64>, String>> {
+        let run = run.clone();
+        self.ask_in_words(move |desk| desk.settled.failed_again(&run))
+    }
+}
+
+/// What the thread has.
+struct Desk {
+    kafka: config::Kafka,
+    replay_topic: String,
+    transactional: bool,
+    fetcher: Fetcher,
+    settled: Settled,
+    scribes: HashMap<i32, Scribe>,
+}
+
+impl Desk {
+    fn open(&mut self, partition: i32) -> Result<Opened, String> {
+        // One after the other: librdkafka takes a second client of the same id for a rival.
+        self.scribes.remove(&partition);
+        let scribe = Scribe::open(&self.kafka, partition, self.transactional)?;
+        let mut opened = Opened::default();
+        self.fetcher.read_all(&self.kafka.decisions_topic, partition, READ_TIMEOUT, |record| match record
+            .key()
+            .and_then(|key| Said::read(key, record.value()))
+        {
+            Some(Said::Decided(letter, decision)) if letter.partition == partition => {
+                let known = Known {
+                    letter_timestamp_ms: decision.letter_timestamp_ms,
+                    state: decision.latest.state,
+                    decided_at: record.offset(),
+                };
+                opened.known.insert(letter.offset, known);
+            }
+            Some(Said::Forgotten(letter)) if letter.partition == partition => {
+                opened.known.remove(&letter.offset);
+            }
+            Some(Said::Progress(id, of, progress)) if of == partition => {
+                opened.progress.insert(id, progress);
+            }
+            _ => {}
+        })?;
+        self.scribes.insert(partition, scribe);
+        Ok(opened)
+    }
+
+    /// `wanted`: letters, and where their last decisions lie.
+    fn fetch(&mut self, partition: i32, wanted: &BTreeMap<i64, Option<i64>>) -> Result<Fetched, String> {
+        let offsets: BTreeSet<i64> = wanted.keys().copied().collect();
+        let (records, below) = self.fetcher.fetch_up_to(
+            &self.kafka.dlq_topic,
+            partition,
+            &offsets,
+            MAX_FETCHED_BYTES,
+            FETCH_TIMEOUT,
+        )?;
+        let decided_at: BTreeSet<i64> =
+            wanted.range(..below).filter_map(|(_, decided_at)| *decided_at).collect();
+        let decisions =
+            self.fetcher.fetch(&self.kafka.decisions_topic, partition, &decided_at, FETCH_TIMEOUT)?;
+        let mut before: HashMap<i64, _> = decisions
+            .into_iter()
+            .filter_map(|record| match Said::read(record.key.as_deref()?, record.value.as_deref())? {
+                Said::Decided(letter, decision) => Some((letter.offset, decision)),
+                _ => None,
+            })
+            .collect();
+        let letters = records.into_iter().map(|record| {
+            let offset = record.offset;
+            let mut letter = replay::letter(record, &self.replay_topic);
+            letter.before = before.remove(&offset);
+            (offset, letter)
+        });
+        Ok(Fetched { letters: letters.collect(), below })
+    }
+
+    fn write(&mut self, partition: i32, batch: &Batch) -> Result<Vec<i64>, NotWritten> {
+        let scribe = self.scribes.get(&partition);
+        let scribe = scribe.ok_or_else(|| NotWritten::Failed("the partition was given up".into()))?;
+        let replayed: Vec<&Act> = batch.acts.iter().filter(|act| act.job.is_some()).collect();
+        let jobs: Vec<Outgoing> = replayed.iter().filter_map(|act| act.job.as_ref()).map(outgoing).collect();
+        let decided = batch.acts.iter().map(|act| Said::Decided(act.letter, act.decision.clone()));
+        let progress =
+            batch.progress.iter().map(|(id, progress)| Said::Progress(id.clone(), partition, *progress));
+        let forgotten =
+            batch.forgotten.iter().map(|offset| Said::Forgotten(LetterName { partition, offset: *offset }));
+        let canaries = batch.canaries.iter().map(|(id, canary)| Said::Canary(id.clone(), *canary));
+        let said: Vec<Outgoing> = decided
+            .chain(progress)
+            .chain(forgotten)
+            .chain(canaries)
+            .map(|said| decision(said.write(), &self.kafka.decisions_topic))
+            .collect();
+        let mut offsets = scribe.write(&jobs, &said).map_err(|unwritten| match unwritten {
+            Unwritten::Failed(error) => NotWritten::Failed(error),
+            Unwritten::TooLarge(places) => {
+                let letters =
+                    places.iter().filter_map(|place| Some(replayed.get(*place)?.letter.offset)).collect();
+                NotWritten::TooLarge(letters)
+            }
+        })?;
+        offsets.truncate(batch.acts.len());
+        Ok(offsets)
+    }
+}
+
+fn outgoing(job: &mailroom_actors::domain::job::Record) -> Outgoing {
+    Outgoing {
+        topic: job.topic.to_string(),
+        partition: None,
+        key: job.key.clone(),
+        value: job.value.clone(),
+        headers: job.headers.clone(),
+    }
+}
+
+fn decision(written: Written, topic: &str) -> Outgoing {
+    Outgoing {
+        topic: topic.to_owned(),
+        partition: Some(written.partition),
+        key: Some(written.key.into()),
+        value: written.value.map(Into::into),
+        headers: Vec::new(),
+    }
+}

@@ -1,0 +1,76 @@
+//! Where topics begin and end, and how far the workers' group has committed: asked from the side.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mailroom_actors::ports::Watermarks;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client_log::ClientLog;
+use super::problem::StartProblem;
+use super::{properties, watermarks};
+use crate::config;
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Two clients that read nothing; each call blocks, 10 s at most.
+pub struct Ends {
+    observer: watermarks::Observer,
+    member: BaseConsumer<ClientLog>,
+}
+
+impl Ends {
+    /// # Errors
+    /// `Misconfigured`, when librdkafka does not take the properties.
+    pub fn new(config: &config::Kafka) -> Result<Ends, StartProblem> {
+        let mut properties = properties::consumer(config);
+        // A static member's name stays the worker's own.
+        properties.remove("group.instance.id");
+        let member = properties
+            .create_with_context(ClientLog::new("ends"))
+            .map_err(|error| StartProblem::from_creation(&error))?;
+        Ok(Ends { observer: watermarks::observer(config)?, member })
+    }
+
+    /// Of each partition the first offset and the one behind the last record, open transactions included.
+    ///
+    /// # Errors
+    /// In words, when not all leaders answer.
+    pub fn of(&self, topic: &str) -> Result<Vec<Watermarks>, String> {
+        // Serves the errors of this client.
+        while self.observer.poll(Duration::ZERO).is_some() {}
+        let in_words = |error: rdkafka::error::KafkaError| format!("topic {topic}: {error}");
+        let metadata = self.observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT).map_err(in_words)?;
+        let partitions: Vec<i32> =
+            metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|of| of.id()).collect();
+        if partitions.is_empty() {
+            return Err(format!("topic {topic} is not there"));
+        }
+        let ends = watermarks::ask(&self.observer, topic, &partitions, ANSWER_TIMEOUT).map_err(in_words)?;
+        if ends.len() < partitions.len() {
+            return Err(format!("topic {topic}: not every leader answers"));
+        }
+        Ok(ends)
+    }
+
+    /// What the workers' group has committed of these partitions; those of which it has nothing are left out.
+    ///
+    /// # Errors
+    /// In words, when the group's coordinator does not answer.
+    pub fn committed(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, String> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(topic, *partition);
+        }
+        let answers = self
+            .member
+            .committed_offsets(list, ANSWER_TIMEOUT)
+            .map_err(|error| format!("the group's offsets: {error}"))?;
+        let offset = |of: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match of.offset() {
+            Offset::Offset(offset) => Some((of.partition(), offset)),
+            _ => None,
+        };
+        Ok(answers.elements().iter().filter_map(offset).collect())
+    }
+}

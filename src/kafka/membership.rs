@@ -1,0 +1,106 @@
+//! Which partitions of a topic are this worker's to act on: a group of its own shares them out. Nothing is read through it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+
+use super::client_log::ClientLog;
+use super::problem::StartProblem;
+use super::properties;
+use crate::config;
+
+const POLL: Duration = Duration::from_millis(200);
+
+/// A member of the group; dropping it leaves.
+pub struct Membership {
+    owned: Arc<Mutex<BTreeSet<i32>>>,
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Membership {
+    /// Joins the group `<kafka.group>-dlq` for the dead letter queue. Waits for brokers, and for the topic.
+    ///
+    /// # Errors
+    /// `Misconfigured`, when librdkafka does not take the properties.
+    pub fn join(config: &config::Kafka) -> Result<Membership, StartProblem> {
+        let owned = Arc::new(Mutex::new(BTreeSet::new()));
+        let context = Context { log: ClientLog::new("dlq member"), owned: Arc::clone(&owned) };
+        let consumer: BaseConsumer<Context> = properties::member(config)
+            .create_with_context(context)
+            .map_err(|error| StartProblem::from_creation(&error))?;
+        consumer.subscribe(&[&config.dlq_topic]).map_err(|error| StartProblem::from_creation(&error))?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let told_to_stop = Arc::clone(&stopped);
+        let thread = thread::Builder::new()
+            .name("dlq-member".into())
+            .spawn(move || {
+                while !told_to_stop.load(Ordering::Acquire) {
+                    // Errors are in the client's log; what was fetched before the pause is of no interest.
+                    let _ = consumer.poll(POLL);
+                }
+            })
+            .map_err(|error| {
+                StartProblem::Away(format!("no thread for the group of the dead letter queue: {error}"))
+            })?;
+        Ok(Membership { owned, stopped, thread: Some(thread) })
+    }
+
+    /// The partitions that are this worker's now.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.owned.lock().iter().copied().collect()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been told by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Context {
+    log: ClientLog,
+    owned: Arc<Mutex<BTreeSet<i32>>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.log.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Context>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            let mut owned = self.owned.lock();
+            owned.retain(|owned| partitions.elements().iter().all(|of| of.partition() != *owned));
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Context>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance {
+            if let Err(error) = consumer.pause(partitions) {
+                tracing::debug!(%error, "partitions can't be paused");
+            }
+            let mine: Vec<i32> = partitions.elements().iter().map(|of| of.partition()).collect();
+            tracing::info!(partitions = ?mine, "partitions of the dead letter queue to act on");
+            self.owned.lock().extend(mine);
+        }
+    }
+}

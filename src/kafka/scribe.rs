@@ -1,0 +1,219 @@
+//! Writes records of several topics all together or not at all: one transactional producer a partition of the dead letter
+//! queue, so that of two workers that take themselves for its owner only the latter can write.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, Message};
+
+use super::client_log::ClientLog;
+use super::properties;
+use crate::config;
+
+/// How long the brokers may take to shut a rival out: his transaction may have to end first.
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a transaction may last in all; the brokers end one that lasts 5 s (`transaction.timeout.ms`).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One record to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    pub topic: String,
+    /// None: by the key.
+    pub partition: Option<i32>,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+/// Why nothing was written, or it is not known. Either way the scribe is done for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unwritten {
+    /// The brokers take no records as large as these, by their places.
+    TooLarge(Vec<usize>),
+    Failed(String),
+}
+
+/// The writer for one partition.
+pub struct Scribe {
+    producer: BaseProducer<Receipts>,
+    transactional: bool,
+}
+
+impl Scribe {
+    /// Makes the producer, and shuts every rival out that writes for the same partition. Blocks, 30 s at most.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn open(config: &config::Kafka, partition: i32, transactional: bool) -> Result<Scribe, String> {
+        let mut properties = properties::producer(config);
+        // A batch would be refused whole for one record; and each record is found by its place.
+        properties.set("batch.num.messages", "1");
+        properties.set("partitioner", "murmur2_random");
+        if transactional {
+            within_a_transaction(&mut properties, &format!("{}-dlq-{partition}", config.group));
+        }
+        let producer: BaseProducer<Receipts> = properties
+            .create_with_context(Receipts::new())
+            .map_err(|error| format!("no producer for the dead letter queue's decisions: {error}"))?;
+        if transactional {
+            producer.init_transactions(INIT_TIMEOUT).map_err(|error| {
+                let why =
+                    producer.context().log.take_error().map_or_else(|| error.to_string(), |(_, text)| text);
+                format!("the brokers begin no transaction: {why}")
+            })?;
+        }
+        Ok(Scribe { producer, transactional })
+    }
+
+    /// Writes all of `first` and `then`, and returns the offsets of `then`. Without transactions `first` is written and
+    /// acknowledged before `then` is begun. Blocks, 5 s at most.
+    ///
+    /// # Errors
+    /// [`Unwritten`], with places in `first`.
+    pub fn write(&self, first: &[Outgoing], then: &[Outgoing]) -> Result<Vec<i64>, Unwritten> {
+        let deadline = Instant::now() + WRITE_TIMEOUT;
+        let failed = |error: KafkaError| Unwritten::Failed(error.to_string());
+        if self.transactional {
+            self.producer.begin_transaction().map_err(failed)?;
+        }
+        let written = if self.transactional {
+            self.put(&[first, then].concat(), deadline).map(|mut offsets| offsets.split_off(first.len()))
+        } else {
+            self.put(first, deadline).and_then(|_| self.put(then, deadline))
+        };
+        if !self.transactional {
+            return written;
+        }
+        let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
+        match written {
+            Ok(offsets) => {
+                mailroom_actors::kill_point::reach("dlq-before-the-commit");
+                self.producer.commit_transaction(left()).map_err(failed)?;
+                mailroom_actors::kill_point::reach("dlq-after-the-commit");
+                Ok(offsets)
+            }
+            Err(unwritten) => {
+                // Else the brokers end it after 5 s, and readers of the queue wait so long.
+                if let Err(error) = self.producer.abort_transaction(left()) {
+                    tracing::debug!(%error, "a transaction could not be ended");
+                }
+                Err(unwritten)
+            }
+        }
+    }
+
+    /// Returns the offset of each record once all are acknowledged.
+    fn put(&self, records: &[Outgoing], deadline: Instant) -> Result<Vec<i64>, Unwritten> {
+        self.producer.context().clear();
+        for (place, record) in records.iter().enumerate() {
+            match self.enqueue(record, place) {
+                Ok(()) => {}
+                Err(error) if is_too_large(&error) => return Err(Unwritten::TooLarge(vec![place])),
+                Err(error) => return Err(Unwritten::Failed(error.to_string())),
+            }
+            if place % 100 == 0 {
+                self.producer.poll(Duration::ZERO);
+            }
+        }
+        mailroom_actors::kill_point::reach("dlq-within-the-transaction");
+        while self.producer.context().count() < records.len() {
+            if Instant::now() >= deadline {
+                return Err(Unwritten::Failed("the brokers do not acknowledge in time".into()));
+            }
+            self.producer.poll(Duration::from_millis(20));
+        }
+        self.producer.context().take()
+    }
+
+    fn enqueue(&self, record: &Outgoing, place: usize) -> Result<(), KafkaError> {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+        let mut outgoing =
+            BaseRecord::<[u8], [u8], Box<usize>>::with_opaque_to(&record.topic, Box::new(place));
+        outgoing.partition = record.partition;
+        outgoing.key = record.key.as_deref();
+        outgoing.payload = record.value.as_deref();
+        outgoing.headers = Some(headers);
+        self.producer.send(outgoing).map_err(|(error, _)| error)
+    }
+}
+
+fn within_a_transaction(properties: &mut ClientConfig, id: &str) {
+    properties.set("transactional.id", id).set("transaction.timeout.ms", "5000");
+    // Both may not be longer than the transaction.
+    properties.set("delivery.timeout.ms", "4500").set("request.timeout.ms", "4500");
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::MessageBatchTooLarge
+        )
+    )
+}
+
+/// What became of the records of one write.
+struct Receipts {
+    log: ClientLog,
+    receipts: Mutex<BTreeMap<usize, Result<i64, KafkaError>>>,
+}
+
+impl Receipts {
+    fn new() -> Receipts {
+        Receipts { log: ClientLog::new("dlq owner"), receipts: Mutex::default() }
+    }
+
+    fn clear(&self) {
+        self.receipts.lock().clear();
+    }
+
+    fn count(&self) -> usize {
+        self.receipts.lock().len()
+    }
+
+    fn take(&self) -> Result<Vec<i64>, Unwritten> {
+        let receipts = std::mem::take(&mut *self.receipts.lock());
+        let too_large = receipts.iter().filter(|(_, of)| of.as_ref().is_err_and(is_too_large));
+        let too_large: Vec<usize> = too_large.map(|(place, _)| *place).collect();
+        if !too_large.is_empty() {
+            return Err(Unwritten::TooLarge(too_large));
+        }
+        receipts.into_values().collect::<Result<_, _>>().map_err(|error| Unwritten::Failed(error.to_string()))
+    }
+}
+
+impl ClientContext for Receipts {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.log.error(error, reason);
+    }
+}
+
+impl ProducerContext for Receipts {
+    type DeliveryOpaque = Box<usize>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<usize>) {
+        let receipt = match result {
+            Ok(message) => Ok(message.offset()),
+            Err((error, _)) => Err(error.clone()),
+        };
+        self.receipts.lock().insert(*place, receipt);
+    }
+}
