@@ -18,7 +18,7 @@ use crate::domain::letters::owner::{Batch, Opened, Owner};
 use crate::domain::letters::run::{Canary, Tracked};
 use crate::guard::DeathGuard;
 use crate::line::Line;
-use crate::messages::{AreYouAlive, Event};
+use crate::messages::{AreYouAlive, Event, Retire};
 use crate::ports::{LetterLog, NotWritten, WallClock};
 use crate::seldom::Seldom;
 
@@ -54,6 +54,7 @@ pub struct DlqOwner {
     /// Letters whose jobs the queue does not take, by partition.
     refused: BTreeMap<i32, BTreeSet<i64>>,
     failures: Seldom,
+    retiring: bool,
 }
 
 /// Where a partition stands.
@@ -100,10 +101,14 @@ impl DlqOwner {
             partitions: BTreeMap::new(),
             refused: BTreeMap::new(),
             failures: Seldom::new(BETWEEN_LINES),
+            retiring: false,
         }
     }
 
     fn turn(&mut self, ctx: &mut Context<Self>) {
+        if self.retiring {
+            return;
+        }
         let owned = self.parts.log.partitions();
         let lost: Vec<i32> = self.partitions.keys().copied().filter(|known| !owned.contains(known)).collect();
         for partition in lost {
@@ -278,6 +283,15 @@ impl Handler<TurnEnded> for DlqOwner {
                 }
             }
         }
+    }
+}
+
+impl Handler<Retire> for DlqOwner {
+    type Result = ();
+
+    /// What is under way is written; nothing more is begun.
+    fn handle(&mut self, _: Retire, _: &mut Context<Self>) {
+        self.retiring = true;
     }
 }
 

@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use futures::future::FusedFuture;
 use mailroom_actors::attempt::ConnectionLife;
 use mailroom_actors::credits::Credits;
+use mailroom_actors::domain::letters::redrive::Redrive;
 use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
 use mailroom_actors::guard::ActorName;
@@ -34,18 +35,24 @@ pub use mailroom_actors::supervisor::Ended;
 
 use crate::compose::MailComposer;
 use crate::config::Config;
+use crate::dlq::late::LateLetterLog;
+use crate::dlq::log::KafkaLetterLog;
+use crate::dlq::shelf::Shelf;
 use crate::http::{Doors, HttpServer};
 use crate::kafka::{self, KafkaDeadLetters, LateOffsetLog, StartProblem};
 use crate::notify::{Look, Notifier};
 use crate::smtp::relay::SmtpRelay;
 use crate::templates::TemplateStore;
-use crate::{dead_letter, http, mask, telemetry};
+use crate::{dead_letter, dlq, http, mask, telemetry};
 
 /// The version that `/health`, the metrics and `--version` tell.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Wrong configuration (sysexits.h: EX_CONFIG).
 pub const WRONG_CONFIGURATION: u8 = 78;
+
+/// Where browsing is off so many letters, the newest, are read all the same: those that replayed jobs come back as.
+const FEWEST_LETTERS: usize = 10_000;
 
 /// Between two looks for brokers that are away at the start.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
@@ -113,6 +120,8 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
     tracing::info!(address = %http.address(), version = VERSION, "http listening");
     let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
 
+    let shelf = Arc::new(Shelf::new(config.dlq.index_letters.max(FEWEST_LETTERS)));
+    let letter_log = LateLetterLog::default();
     let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
     let (events, offset_events) = async_channel::unbounded();
     let offset_log = Arc::new(LateOffsetLog::new(events.clone()));
@@ -132,7 +141,7 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
         relay: Rc::new(relay),
         composer: Arc::new(composer),
         dead_letter_log: Rc::new(dead_letter_log),
-        letter_log: None,
+        letter_log: Some(Rc::new(letter_log.clone())),
         clock: Arc::new(SystemClock),
         jitter,
         families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
@@ -146,7 +155,7 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
     let (refuse, refused) = oneshot::channel();
     let http_config = config.http.clone();
     let stops_within = config.worker.drain_timeout + AFTER_THE_DRAIN;
-    let joining = Joining { config, credits, events, offset_log };
+    let joining = Joining { config, credits, events, offset_log, letter_log, shelf };
     match joining.join().await {
         Ok(()) => drop(actix_rt::spawn(joining.check_rights(refuse))),
         Err(StartProblem::Misconfigured(text)) => {
@@ -170,15 +179,31 @@ struct Joining {
     credits: Arc<Credits>,
     events: async_channel::Sender<OffsetLogEvent>,
     offset_log: Arc<LateOffsetLog>,
+    letter_log: LateLetterLog,
+    shelf: Arc<Shelf>,
 }
 
 impl Joining {
     async fn join(&self) -> Result<(), StartProblem> {
         kafka::topics::ensure(&self.config.kafka).await?;
+        self.read_letters()?;
         self.offset_log.join(|| {
             let (credits, events) = (Arc::clone(&self.credits), self.events.clone());
             kafka::start(&self.config.kafka, self.config.worker.drain_timeout, credits, events)
         })
+    }
+
+    /// Begins to read the dead letter queue, and to act on letters. A worker that is no browser reads few of them.
+    fn read_letters(&self) -> Result<(), StartProblem> {
+        let Config { kafka, dlq, redrive, .. } = &self.config;
+        if self.letter_log.is_filled() {
+            return Ok(());
+        }
+        let redrive =
+            redrive.enabled.then(|| Redrive { waits: redrive.waits.clone(), causes: redrive.causes.clone() });
+        let reader = dlq::reader::start(kafka, dlq.index_letters.max(FEWEST_LETTERS), &self.shelf)?;
+        self.letter_log.fill(KafkaLetterLog::start(kafka, dlq, redrive, &self.shelf, reader)?);
+        Ok(())
     }
 
     /// Brokers that come late may find the same wrong as those that are there at the start.

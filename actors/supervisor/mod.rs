@@ -380,6 +380,10 @@ impl Handler<Stop> for Supervisor {
             let until = Instant::now() + self.settings.drain_timeout;
             self.drain_until = Some(until);
             self.tell_consumer(Drain { until });
+            let owner = self.children.get(&(ActorName::DlqOwner, 0));
+            if let Some(Address::DlqOwner(owner)) = owner.and_then(|child| child.address.as_ref()) {
+                owner.do_send(Retire);
+            }
         }
     }
 }

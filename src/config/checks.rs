@@ -76,7 +76,8 @@ pub(super) fn check(config: &Config, values: &Values<'_>, problems: &mut Problem
     );
     contradiction(
         &["dlq.replay_topic", "kafka.dlq_topic", "kafka.decisions_topic"],
-        [&config.kafka.dlq_topic, &config.kafka.decisions_topic].contains(&&config.dlq.replay_topic),
+        values.is_set("dlq.replay_topic")
+            && [&config.kafka.dlq_topic, &config.kafka.decisions_topic].contains(&&config.dlq.replay_topic),
         "dlq.replay_topic must be neither kafka.dlq_topic nor kafka.decisions_topic: what is replayed are jobs".into(),
     );
     contradiction(

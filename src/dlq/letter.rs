@@ -198,7 +198,7 @@ mod tests {
         summarise(value, 5, |summary| {
             assert_eq!((summary.cause, summary.has_original), (Some(Cause::Unknown), true));
             assert_eq!(
-                (&*summary.template, &*summary.reason, &*summary.source),
+                (summary.template, &*summary.reason, &*summary.source),
                 ("otp", "Connection refused", "")
             );
         });

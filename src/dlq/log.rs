@@ -16,6 +16,7 @@ use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::ports::{Fetched, LetterLog, NotWritten};
 use tokio::sync::oneshot;
 
+use super::reader::Reader;
 use super::records::{Said, Written};
 use super::replay;
 use super::settled::Settled;
@@ -39,12 +40,15 @@ pub struct KafkaLetterLog {
     redrive: Option<Redrive>,
     work: mpsc::Sender<Work>,
     thread: Option<JoinHandle<()>>,
+    /// Keeps the shelf up to date.
+    _reader: Reader,
 }
 
 type Work = Box<dyn FnOnce(&mut Desk) + Send>;
 
 impl KafkaLetterLog {
-    /// Joins the group that shares out the queue's partitions. `redrive` is none where it is off.
+    /// Joins the group that shares out the queue's partitions. `redrive` is none where it is off; `reader` keeps `shelf` up
+    /// to date.
     ///
     /// # Errors
     /// `Misconfigured`, when librdkafka does not take the properties.
@@ -53,6 +57,7 @@ impl KafkaLetterLog {
         dlq: &config::Dlq,
         redrive: Option<Redrive>,
         shelf: &Arc<Shelf>,
+        reader: Reader,
     ) -> Result<KafkaLetterLog, StartProblem> {
         let mut desk = Desk {
             fetcher: Fetcher::new(kafka)?,
@@ -68,7 +73,14 @@ impl KafkaLetterLog {
             .spawn(move || to_do.iter().for_each(|work| work(&mut desk)))
             .map_err(|error| StartProblem::Away(format!("no thread for the dead letter queue: {error}")))?;
         let membership = Membership::join(kafka)?;
-        Ok(KafkaLetterLog { shelf: Arc::clone(shelf), membership, redrive, work, thread: Some(thread) })
+        Ok(KafkaLetterLog {
+            shelf: Arc::clone(shelf),
+            membership,
+            redrive,
+            work,
+            thread: Some(thread),
+            _reader: reader,
+        })
     }
 
     /// Has `act` done on the thread.

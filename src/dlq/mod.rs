@@ -3,8 +3,11 @@
 //! In reading order: a [`letter`] as it lies there and the job that it holds; the [`records`] of the decisions topic
 //! (decisions, runs and their progress); the [`shelf`], which is all of it in memory, kept up to date by a [`reader`]; the
 //! [`log`] is where letters are acted on, each one's job made by [`replay`].
-//! People ask by a [`question`] and a [`request`], and are answered by a [`view`].
+//! People ask by a [`question`] and a [`request`], and are answered by a
+//! [`view`], through the [`archive`].
 
+pub mod archive;
+pub mod late;
 pub mod letter;
 pub mod log;
 pub mod original;

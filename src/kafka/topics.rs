@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -23,8 +25,8 @@ const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kafka's own default, for when the topic's can't be read: 1 MiB and the framing.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
 
-/// Looks for `kafka.topic` and `kafka.dlq_topic`; with `kafka.create_topics` makes what is missing, with the
-/// broker's own partition and replica counts. Where both exist no admin call is made. Needs a tokio runtime.
+/// Looks for `kafka.topic`, `kafka.dlq_topic` and `kafka.decisions_topic`; with `kafka.create_topics` makes what is missing, with the
+/// broker's own partition and replica counts. Where all exist no admin call is made. Needs a tokio runtime.
 ///
 /// # Errors
 /// `Away` when no broker answers within about 5 s (worth another call); `Misconfigured` when a topic is
@@ -42,13 +44,13 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     let observer = watermarks::observer(config)?;
     let missing_topic = !exists(&observer, config, &config.topic)?;
     let missing_letters = !exists(&observer, config, &config.dlq_topic)?;
+    if !missing_topic && !missing_letters {
+        return ensure_decisions(&observer, config);
+    }
     let missing: Vec<&str> = [(missing_topic, &config.topic), (missing_letters, &config.dlq_topic)]
         .into_iter()
         .filter_map(|(missing, name)| missing.then_some(name.as_str()))
         .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
     if !config.create_topics {
         return Err(StartProblem::Misconfigured(format!(
             "no such topic: {}: create it, or set kafka.create_topics = true",
@@ -58,17 +60,62 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     let admin: AdminClient<DefaultClientContext> =
         properties::admin(config).create().map_err(|e| StartProblem::from_creation(&e))?;
     if missing_topic {
-        create(&admin, &config.topic, &[])?;
+        create(&admin, &config.topic, -1, &[])?;
         wait_until_known(&observer, config, &config.topic)?;
     }
     if missing_letters {
         let retention = config.dlq_retention.as_millis().to_string();
         let bytes = letter_bytes(max_message_bytes(&admin, &config.topic)).to_string();
         let settings = [("retention.ms", retention.as_str()), ("max.message.bytes", bytes.as_str())];
-        create(&admin, &config.dlq_topic, &settings)?;
+        create(&admin, &config.dlq_topic, -1, &settings)?;
         wait_until_known(&observer, config, &config.dlq_topic)?;
     }
-    Ok(())
+    ensure_decisions(&observer, config)
+}
+
+/// The topic of decisions, compacted, with a partition for each of the dead letter queue's. E-mail goes out without it, so
+/// where it is not there, and may not be made, only work on dead letters is off.
+fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), StartProblem> {
+    let topic = &config.decisions_topic;
+    let is_there = exists(observer, config, topic)?;
+    let (letters, decisions) = (partitions(observer, &config.dlq_topic), partitions(observer, topic));
+    if is_there && decisions >= letters {
+        return Ok(());
+    }
+    let what = if is_there { "has fewer partitions than the dead letter queue" } else { "is missing" };
+    if !config.create_topics {
+        tracing::warn!(
+            topic,
+            partitions = letters,
+            "the topic of decisions {what}: nothing can be replayed; create it, compacted, with so many partitions"
+        );
+        return Ok(());
+    }
+    let admin: AdminClient<DefaultClientContext> =
+        properties::admin(config).create().map_err(|e| StartProblem::from_creation(&e))?;
+    if is_there {
+        tracing::warn!(topic, from = decisions, to = letters, "the topic of decisions gets more partitions");
+        let new = NewPartitions::new(topic, letters);
+        let options = AdminOptions::new().request_timeout(Some(ADMIN_TIMEOUT));
+        if let Err(error) = block_on(admin.create_partitions([&new], &options)) {
+            tracing::warn!(topic, %error, "it does not get them");
+        }
+        return Ok(());
+    }
+    let made = create(&admin, topic, i32::try_from(letters).unwrap_or(-1), &[("cleanup.policy", "compact")]);
+    match made.and_then(|()| wait_until_known(observer, config, topic)) {
+        Err(StartProblem::Misconfigured(error)) => {
+            tracing::warn!(error, "nothing can be replayed without the topic of decisions");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// How many partitions the topic has, as far as it is known.
+fn partitions(observer: &Observer, topic: &str) -> usize {
+    let metadata = observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
+    metadata.map_or(0, |metadata| metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
 }
 
 /// Room for the largest job in base64, and what a letter says beside it.
@@ -132,10 +179,17 @@ fn exists(observer: &Observer, config: &config::Kafka, topic: &str) -> Result<bo
 fn create(
     admin: &AdminClient<DefaultClientContext>,
     topic: &str,
+    partitions: i32,
     settings: &[(&str, &str)],
 ) -> Result<(), StartProblem> {
-    tracing::warn!(topic, "the topic is missing and is created with the broker's own partition counts");
-    let mut new = NewTopic::new(topic, -1, TopicReplication::Fixed(-1));
+    match partitions {
+        -1 => tracing::warn!(
+            topic,
+            "the topic is missing and is created with the broker's own partition counts"
+        ),
+        _ => tracing::warn!(topic, partitions, "the topic is missing and is created"),
+    }
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     for (key, value) in settings {
         new = new.set(key, value);
     }

@@ -24,6 +24,7 @@ mod process_faults;
 mod producers;
 mod real_kafka;
 mod relay_limits;
+mod replays;
 #[allow(dead_code, reason = "the unit tests of src/smtp use the rest")]
 mod scripted_smtp;
 mod secrecy;

@@ -112,6 +112,7 @@ fn a_commit_whose_metadata_is_too_large_is_refused_as_that() {
         brokers: queue.kafka.address(),
         group: queue.group.clone(),
         topic: queue.topic.clone(),
+        decisions_topic: "email-dlq-decisions".into(),
         dlq_topic: queue.dlq_topic.clone(),
         create_topics: false,
         dlq_retention: Duration::from_secs(86_400),

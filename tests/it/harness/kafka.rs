@@ -194,6 +194,43 @@ impl Kafka {
         records
     }
 
+    /// The records of a topic, partition by partition, but for those of transactions that were taken back or are open.
+    pub fn read_committed(&self, topic: &str) -> Vec<Record> {
+        let mut properties = self.client();
+        properties
+            .set("group.id", "reader")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = properties.create().expect("the client is well configured");
+        let mut assignment = TopicPartitionList::new();
+        let partitions = self.partitions(topic);
+        for partition in &partitions {
+            assignment
+                .add_partition_offset(topic, *partition, Offset::Beginning)
+                .expect("beginning is an offset");
+        }
+        consumer.assign(&assignment).expect("assigning asks nobody");
+        let mut at_the_end = std::collections::BTreeSet::new();
+        let mut records = Vec::new();
+        while at_the_end.len() < partitions.len() {
+            match until("a record", || consumer.poll(Duration::from_secs(1))) {
+                Ok(message) => records.push(Record {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+                    key: message.key().map(<[u8]>::to_vec),
+                    headers: message.headers().map(owned).unwrap_or_default(),
+                    value: message.payload().map(<[u8]>::to_vec),
+                }),
+                Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => {
+                    at_the_end.insert(partition);
+                }
+                Err(error) => panic!("{topic} can't be read: {error}"),
+            }
+        }
+        records
+    }
+
     /// How many records a topic has had, over all partitions.
     pub fn count(&self, topic: &str) -> i64 {
         self.watermarks(topic).into_iter().map(|(_, _, high)| high).sum()

@@ -54,6 +54,18 @@ impl<'k> Queue<'k> {
         Queue::of(kafka, &topic, &dlq_topic, 1)
     }
 
+    pub fn decisions_topic(&self) -> String {
+        format!("{}-decisions", self.dlq_topic)
+    }
+
+    /// Fresh topics, the queue and the dead letters each with so many partitions.
+    pub fn with_letters(kafka: &'k Kafka, partitions: i32) -> Queue<'k> {
+        let (topic, dlq_topic) = Queue::next_names();
+        kafka.create_topic(&topic, partitions);
+        kafka.create_topic(&dlq_topic, partitions);
+        Queue::of(kafka, &topic, &dlq_topic, partitions)
+    }
+
     /// Puts jobs on the queue, spread over its partitions.
     pub fn put<V: Into<Vec<u8>>>(&self, values: impl IntoIterator<Item = V>) {
         let records: Vec<_> = values.into_iter().map(Record::of).collect();

@@ -33,6 +33,7 @@ impl Settings {
             .set("kafka.brokers", queue.kafka.address())
             .set("kafka.topic", &queue.topic)
             .set("kafka.dlq_topic", &queue.dlq_topic)
+            .set("kafka.decisions_topic", queue.decisions_topic())
             .set("kafka.group", &queue.group)
             .set("smtp.host", "127.0.0.1")
             .set("smtp.port", relay_port)

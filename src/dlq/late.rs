@@ -1,0 +1,77 @@
+//! The letter log before brokers have answered: nothing is this worker's yet.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::letters::name::LetterName;
+use mailroom_actors::domain::letters::owner::{Batch, Opened, Task};
+use mailroom_actors::domain::letters::redrive::Plan;
+use mailroom_actors::domain::letters::run::Tracked;
+use mailroom_actors::ports::{Fetched, LetterLog, NotWritten};
+
+/// Stands in until it is filled; a copy is the same one.
+#[derive(Clone, Default)]
+pub struct LateLetterLog(Rc<OnceCell<Box<dyn LetterLog>>>);
+
+const NOT_JOINED: &str = "the group of the dead letter queue is not joined yet";
+
+impl LateLetterLog {
+    /// From now on that one is asked. Of two the first stays.
+    pub fn fill(&self, log: impl LetterLog) {
+        // A second one is dropped, and leaves its group.
+        let _ = self.0.set(Box::new(log));
+    }
+
+    pub fn is_filled(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
+impl LetterLog for LateLetterLog {
+    fn partitions(&self) -> Vec<i32> {
+        self.0.get().map_or_else(Vec::new, |log| log.partitions())
+    }
+
+    fn runs(&self) -> Vec<Tracked> {
+        self.0.get().map_or_else(Vec::new, |log| log.runs())
+    }
+
+    fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)> {
+        self.0.get().map_or_else(Vec::new, |log| log.due(partition, now_ms))
+    }
+
+    fn left_below(&self, partition: i32) -> Option<i64> {
+        self.0.get().and_then(|log| log.left_below(partition))
+    }
+
+    fn open(&self, partition: i32) -> LocalBoxFuture<'static, Result<Opened, String>> {
+        self.0.get().map_or_else(|| async { Err(NOT_JOINED.into()) }.boxed_local(), |log| log.open(partition))
+    }
+
+    fn close(&self, partition: i32) {
+        if let Some(log) = self.0.get() {
+            log.close(partition);
+        }
+    }
+
+    fn fetch(&self, partition: i32, tasks: &[Task]) -> LocalBoxFuture<'static, Result<Fetched, String>> {
+        let not_joined = || async { Err(NOT_JOINED.into()) }.boxed_local();
+        self.0.get().map_or_else(not_joined, |log| log.fetch(partition, tasks))
+    }
+
+    fn write(
+        &self,
+        partition: i32,
+        batch: Arc<Batch>,
+    ) -> LocalBoxFuture<'static, Result<Vec<i64>, NotWritten>> {
+        let not_joined = || async { Err(NotWritten::Failed(NOT_JOINED.into())) }.boxed_local();
+        self.0.get().map_or_else(not_joined, |log| log.write(partition, batch))
+    }
+
+    fn failed_again(&self, run: &Tracked) -> LocalBoxFuture<'static, Result<Option<u64>, String>> {
+        self.0.get().map_or_else(|| async { Ok(None) }.boxed_local(), |log| log.failed_again(run))
+    }
+}
