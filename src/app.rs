@@ -35,10 +35,11 @@ pub use mailroom_actors::supervisor::Ended;
 
 use crate::compose::MailComposer;
 use crate::config::Config;
+use crate::dlq::archive::Archive;
 use crate::dlq::late::LateLetterLog;
 use crate::dlq::log::KafkaLetterLog;
 use crate::dlq::shelf::Shelf;
-use crate::http::{Doors, HttpServer};
+use crate::http::{ArchiveDoor, Doors, HttpServer};
 use crate::kafka::{self, KafkaDeadLetters, LateOffsetLog, StartProblem};
 use crate::notify::{Look, Notifier};
 use crate::smtp::relay::SmtpRelay;
@@ -115,7 +116,7 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
     };
     let encoder: kafka::letter::Encoder =
         Arc::new(move |letter, limit| dead_letter::encode(letter, &letters, limit));
-    let doors = Arc::new(ActorDoors::default());
+    let doors = Arc::new(ActorDoors { browsing: config.dlq.index_letters > 0, ..ActorDoors::default() });
     let http = http::start(&config.http, Arc::clone(&doors) as Arc<dyn Doors>).map_err(StartError)?;
     tracing::info!(address = %http.address(), version = VERSION, "http listening");
     let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
@@ -155,7 +156,8 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
     let (refuse, refused) = oneshot::channel();
     let http_config = config.http.clone();
     let stops_within = config.worker.drain_timeout + AFTER_THE_DRAIN;
-    let joining = Joining { config, credits, events, offset_log, letter_log, shelf };
+    let joining =
+        Joining { config, credits, events, offset_log, letter_log, shelf, doors: Arc::clone(&doors) };
     match joining.join().await {
         Ok(()) => drop(actix_rt::spawn(joining.check_rights(refuse))),
         Err(StartProblem::Misconfigured(text)) => {
@@ -181,6 +183,7 @@ struct Joining {
     offset_log: Arc<LateOffsetLog>,
     letter_log: LateLetterLog,
     shelf: Arc<Shelf>,
+    doors: Arc<ActorDoors>,
 }
 
 impl Joining {
@@ -202,6 +205,9 @@ impl Joining {
         let redrive =
             redrive.enabled.then(|| Redrive { waits: redrive.waits.clone(), causes: redrive.causes.clone() });
         let reader = dlq::reader::start(kafka, dlq.index_letters.max(FEWEST_LETTERS), &self.shelf)?;
+        let archive = Archive::new(kafka, dlq, &self.shelf)?;
+        // The first time, or the log would have been filled.
+        let _ = self.doors.archive.set(archive);
         self.letter_log.fill(KafkaLetterLog::start(kafka, dlq, redrive, &self.shelf, reader)?);
         Ok(())
     }
@@ -409,6 +415,9 @@ fn look(status: Option<&Status>) -> Look {
 struct ActorDoors {
     actors: OnceLock<(Addr<Supervisor>, Line<Scrape>)>,
     http_restarts: AtomicU64,
+    /// False where `dlq.index_letters` is 0.
+    browsing: bool,
+    archive: OnceLock<Archive>,
 }
 
 /// Who changed something, as the log and `/health` say it.
@@ -431,6 +440,14 @@ impl Doors for ActorDoors {
             Some(status)
         }
         .boxed()
+    }
+
+    fn archive(&self) -> ArchiveDoor {
+        match self.archive.get() {
+            _ if !self.browsing => ArchiveDoor::Off,
+            None => ArchiveDoor::NotYet,
+            Some(archive) => ArchiveDoor::Open(Box::new(archive.clone())),
+        }
     }
 
     fn resize(&self, size: usize) -> BoxFuture<'static, Option<Result<PoolStatus, SizeOutOfBounds>>> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::dlq::archive::Archive;
 use futures::future::BoxFuture;
 use mailroom_actors::messages::{IntakeByHand, PoolStatus, SizeOutOfBounds, Status};
 
@@ -22,8 +23,22 @@ pub trait Doors: Send + Sync + 'static {
     /// Takes jobs again.
     fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>>;
 
+    /// The dead letter queue, to look at and to ask for runs.
+    fn archive(&self) -> ArchiveDoor {
+        ArchiveDoor::Off
+    }
+
     /// The Prometheus text (version 0.0.4) of this moment, or why there is none.
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>>;
+}
+
+/// What [`Doors::archive`] answers.
+pub enum ArchiveDoor {
+    /// `dlq.index_letters` is 0.
+    Off,
+    /// No broker has answered yet.
+    NotYet,
+    Open(Box<Archive>),
 }
 
 /// The answer to a question put through [`Doors`]; none when it does not come within `limit`.

@@ -12,7 +12,7 @@ mod routes;
 mod server;
 mod token;
 
-pub use doors::Doors;
+pub use doors::{ArchiveDoor, Doors};
 pub use server::{HttpServer, start};
 
 #[cfg(test)]
