@@ -2,6 +2,7 @@
 
 mod command_lines;
 mod configuration;
+mod kafka_tools;
 mod links;
 
 use std::collections::BTreeSet;
