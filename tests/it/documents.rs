@@ -109,6 +109,29 @@ fn each_threat_has_a_test_and_each_test_that_the_threat_model_names_exists() {
 }
 
 #[test]
+fn what_the_operations_page_quotes_of_health_is_what_health_says() {
+    let mut files = Vec::new();
+    rust_files(&root().join("src/http"), &mut files);
+    let code: String = files.iter().map(|file| fs::read_to_string(file).expect("it can be read")).collect();
+    // A text that goes on in the next line of the code.
+    let joined: Vec<&str> = code.split("\\\n").map(str::trim_start).collect();
+    let code = joined.concat();
+    let operations = read("docs/operations.md");
+    let part = operations.split("\n## ").find(|part| part.starts_with("What `/health` says"));
+    let rows = part.expect("there is that part").lines().filter(|line| line.starts_with('|'));
+    let quotes: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(2)?.split_once(": ").map(|(_, quoted)| quoted))
+        .flat_map(|quoted| quoted.split(['…', '(', ',']))
+        .map(|words| words.trim_matches([' ', ')']))
+        .filter(|words| words.len() > 5)
+        .collect();
+    assert!(quotes.len() > 12, "{quotes:?}");
+    for words in quotes {
+        assert!(code.contains(words), "health does not say: {words}");
+    }
+}
+
+#[test]
 fn each_dependency_has_its_reason() {
     let names = |manifest: &str| -> BTreeSet<String> {
         let manifest: toml::Table = read(manifest).parse().expect("it is TOML");
