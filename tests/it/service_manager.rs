@@ -100,7 +100,7 @@ fn a_worker_whose_actors_hang_is_no_longer_mentioned_to_the_watchdog_and_not_liv
     manager.socket.set_read_timeout(Some(limit)).expect("a socket takes a time-out");
     let more = manager.socket.recv(&mut [0; 4096]);
     assert_eq!(more.map_err(|error| error.kind()), Err(ErrorKind::WouldBlock), "it is heard of no more");
-    assert_eq!(worker.get("/health/live").status, 503, "as HTTP says");
+    until("HTTP to say so too", || (worker.get("/health/live").status == 503).then_some(()));
     worker.kill();
 }
 
