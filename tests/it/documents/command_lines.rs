@@ -18,10 +18,10 @@ fn commands(line: &str) -> Vec<Vec<String>> {
                 quote = Some(c);
             }
             (None, '#') if before == ' ' => break,
-            (None, ' ' | ';' | '|' | '&' | '>' | '<') => {
+            (None, ' ' | '\n' | ';' | '|' | '&' | '>' | '<') => {
                 let last = commands.last_mut().expect("one at least");
                 last.extend(word.take());
-                if c != ' ' {
+                if c != ' ' && c != '\n' {
                     commands.push(vec![]);
                 }
             }
