@@ -255,7 +255,11 @@ impl Desk {
             .map(|said| decision(said.write(), &self.kafka.decisions_topic))
             .collect();
         let mut offsets = scribe.write(&jobs, &said).map_err(|unwritten| match unwritten {
-            Unwritten::Failed(error) => NotWritten::Failed(error),
+            Unwritten::Failed(error) => {
+                // Who has lost the partition meanwhile hears no more of it.
+                tracing::debug!(partition, %error, "a batch was not written");
+                NotWritten::Failed(error)
+            }
             Unwritten::TooLarge(places) => {
                 let letters =
                     places.iter().filter_map(|place| Some(replayed.get(*place)?.letter.offset)).collect();
