@@ -105,7 +105,7 @@ impl Families {
             retries_waiting: made.gauge("mailroom_retries_waiting", "Jobs that wait for their next attempt."),
             oldest_unfinished: made.seconds(
                 "mailroom_oldest_unfinished_seconds",
-                "Age of the oldest job not settled, by its Kafka timestamp.",
+                "Age of the oldest job not settled; with a backlog alone, of the last one settled, else of the backlog.",
             ),
             lag: made.gauges(
                 "mailroom_consumer_lag",
@@ -144,7 +144,7 @@ impl Families {
     }
 
     fn start_at_zero(&self, topic: &str, dlq_topic: &str) {
-        let known: [(&IntCounterVec, Vec<&str>); 9] = [
+        let known: [(&IntCounterVec, Vec<&str>); 8] = [
             (&self.email_attempts, vec!["success", "failure"]),
             (&self.dlq_messages, vec![dlq_topic]),
             (&self.consumed, vec![topic]),
@@ -153,7 +153,6 @@ impl Families {
             (&self.dead_letters, Cause::ALL.iter().map(|c| c.as_str()).collect()),
             (&self.restarts, ActorName::ALL.iter().map(|a| a.as_str()).collect()),
             (&self.commits, vec!["ok", "failed"]),
-            (&self.dlq_messages, vec![dlq_topic]),
         ];
         for (counters, values) in known {
             for value in values {
@@ -208,8 +207,12 @@ impl Families {
         raise(&self.resends_skipped, accounts.resends_skipped);
         self.in_flight.set(i64::try_from(accounts.in_flight).unwrap_or(i64::MAX));
         self.retries_waiting.set(i64::try_from(accounts.waiting).unwrap_or(i64::MAX));
-        let age_ms = snapshot.oldest_unfinished_ms.map_or(0, |oldest| (now_ms - oldest).max(0));
-        self.oldest_unfinished.set(age_ms as f64 / 1000.0);
+        let age = match snapshot.oldest_unfinished_ms {
+            Some(oldest) => (now_ms - oldest).max(0) as f64 / 1000.0,
+            // Nothing was settled yet that would say how late it is: at least so late.
+            None => snapshot.backlog_lasts_for.unwrap_or_default().as_secs_f64(),
+        };
+        self.oldest_unfinished.set(age);
         self.lag.reset();
         for (partition, lag) in &snapshot.lags {
             self.lag.with_label_values(&[self.topic.as_str(), &partition.to_string()]).set(*lag);

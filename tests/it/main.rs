@@ -18,6 +18,7 @@ mod harness;
 mod http;
 mod input;
 mod kafka_faults;
+mod metrics;
 mod numbered_jobs;
 mod offsets;
 mod process_faults;

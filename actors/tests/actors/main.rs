@@ -7,6 +7,7 @@ mod careful;
 mod circuit;
 mod deaths;
 mod expiry;
+mod lateness;
 mod pausing;
 mod resizing;
 mod restored;
