@@ -187,6 +187,12 @@ pub enum OffsetLogEvent {
     Committed(Result<(), CommitRefusal>),
     /// Fresh watermarks, at least every 15 s, of assigned partitions, also while nothing is read.
     Watermarks(Vec<Watermarks>),
+    /// The thread that polls has come round once more (about once a second, whatever the brokers do). While none comes
+    /// it stands still.
+    Turned,
+    /// `due` was to be read next of this partition and is not in its log any more: records are gone, or the topic was
+    /// made anew. It is read on from the earliest record there is; for the actors the partition is lost and assigned again.
+    OutOfRange { partition: i32, due: i64 },
     /// A broker answered something just now (at most one such event a second).
     Reachable,
     /// No broker answers, or the group can't be joined; in words, without secrets. Not fatal.

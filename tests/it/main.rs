@@ -16,6 +16,7 @@ mod expiry;
 mod guide_story;
 mod harness;
 mod http;
+mod http_health;
 mod input;
 mod kafka_faults;
 mod metrics;

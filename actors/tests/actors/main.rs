@@ -8,6 +8,7 @@ mod circuit;
 mod deaths;
 mod expiry;
 mod lateness;
+mod liveness;
 mod pausing;
 mod resizing;
 mod restored;
