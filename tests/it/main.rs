@@ -17,6 +17,7 @@ mod guide_story;
 mod harness;
 mod http;
 mod http_health;
+mod http_refusals;
 mod input;
 mod kafka_faults;
 mod metrics;
