@@ -14,7 +14,9 @@ HEIGHTS = {"stat": 4}
 TYPES = {"graph": "timeseries", "bars": "bargauge", "states": "state-timeline"}
 # The last value; for the rest Grafana's own defaults are good.
 REDUCE = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
-LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True}
+LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+# Where your team reads docs/runbooks; dashboards/README.md says how to change it everywhere.
+RUNBOOKS = "https://mailroom.example/docs/runbooks"
 
 
 def main():
@@ -47,7 +49,18 @@ def dashboard(source):
 
 
 def link(title, url):
-    return {"title": title, "url": url, "type": "link", "icon": "doc", "targetBlank": True}
+    return {
+        "title": title,
+        "url": url,
+        "type": "link",
+        "icon": "doc",
+        "tooltip": "",
+        "tags": [],
+        "asDropdown": False,
+        "includeVars": False,
+        "keepTime": False,
+        "targetBlank": True,
+    }
 
 
 def alerts():
@@ -68,13 +81,12 @@ def variables():
         {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
         labels("job", "Job", "label_values(mailroom_build_info, job)", "mailroom"),
         labels("instance", "Worker", 'label_values(mailroom_build_info{job=~"$job"}, instance)', "$__all"),
-        # Where your team reads docs/runbooks.
         {
             "name": "runbooks",
             "label": "Runbooks",
             "type": "textbox",
-            "query": "https://mailroom.example/docs/runbooks",
-            "current": {"text": "https://mailroom.example/docs/runbooks", "value": "https://mailroom.example/docs/runbooks"},
+            "query": RUNBOOKS,
+            "current": {"text": RUNBOOKS, "value": RUNBOOKS},
             "hide": 2,
         },
     ]
@@ -191,7 +203,7 @@ def options(source):
         case "bars":
             return REDUCE | {"orientation": "horizontal", "displayMode": "basic", "showUnfilled": False}
         case "states":
-            return {"mergeValues": True, "showValue": "never", "legend": LEGEND, "tooltip": {"mode": "single"}}
+            return {"mergeValues": True, "showValue": "never", "legend": LEGEND, "tooltip": {"mode": "single", "sort": "none"}}
         case _:
             return {"legend": LEGEND, "tooltip": {"mode": "multi", "sort": "desc"}}
 

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod history;
 pub mod job;
 pub mod ledger;
+pub mod letters;
 pub mod metadata;
 pub mod pace;
 pub mod partition;

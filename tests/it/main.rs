@@ -21,6 +21,7 @@ mod http_refusals;
 mod input;
 mod kafka_faults;
 mod metrics;
+mod migration;
 mod numbered_jobs;
 mod offsets;
 mod process_faults;

@@ -2,6 +2,7 @@
 //! narrow world that the unit and the image give it. No Kafka is needed: brokers that are away are no reason not to run.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
@@ -76,6 +77,53 @@ fn a_manager_hears_that_the_worker_is_ready_alive_reloading_and_stopping_though_
         "the drain time and 10 s: {stopping:?}"
     );
     assert_eq!(worker.wait().0, Some(0));
+}
+
+#[test]
+fn a_worker_whose_actors_hang_is_no_longer_mentioned_to_the_watchdog_and_not_live() {
+    let manager = Manager::new();
+    let queue = Queue::new(Kafka::shared(), 1);
+    let relay = RecordingSmtp::start();
+    let limit = Duration::from_secs(2);
+    let settings = Settings::new(&queue, relay.port())
+        .environment("NOTIFY_SOCKET", &manager.path)
+        .environment("WATCHDOG_USEC", limit.as_micros())
+        .environment("MAILROOM_HANG_AT", "before-mail:3");
+    let worker = TestWorker::start(&settings);
+    manager.hears("READY=1");
+    worker.wait_until_assigned();
+    manager.hears("WATCHDOG=1");
+    queue.put((0..3).map(|n| format!(r#"{{"to": "a{n}@example.com", "text": "Hello"}}"#)));
+    let last = manager.hears("STATUS=the worker does not answer");
+    assert!(!last.contains(&"WATCHDOG=1".to_owned()), "{last:?}");
+    // So long the manager waits before it ends a worker.
+    manager.socket.set_read_timeout(Some(limit)).expect("a socket takes a time-out");
+    let more = manager.socket.recv(&mut [0; 4096]);
+    assert_eq!(more.map_err(|error| error.kind()), Err(ErrorKind::WouldBlock), "it is heard of no more");
+    until("HTTP to say so too", || (worker.get("/health/live").status == 503).then_some(()));
+    worker.kill();
+}
+
+#[test]
+fn a_worker_with_both_hands_full_goes_on_telling_the_watchdog_that_it_is_alive() {
+    const JOBS: usize = 6_000;
+    let manager = Manager::new();
+    let queue = Queue::new(Kafka::shared(), 4);
+    let relay = RecordingSmtp::start();
+    queue.put((0..JOBS).map(|n| format!(r#"{{"to": "a{n}@example.com", "text": "Hello"}}"#)));
+    let settings = Settings::new(&queue, relay.port())
+        .environment("NOTIFY_SOCKET", &manager.path)
+        .environment("WATCHDOG_USEC", 400_000);
+    let worker = TestWorker::start(&settings);
+    until("mail to go out", || (relay.taken() > 0).then_some(()));
+    let mut heard = 0;
+    while relay.taken() < JOBS {
+        let message = manager.next();
+        assert!(!message.contains(&"STATUS=the worker does not answer".to_owned()), "{message:?}");
+        heard += usize::from(message.contains(&"WATCHDOG=1".to_owned()));
+    }
+    assert!(heard >= 3, "{heard} signs of life while {JOBS} e-mails went out");
+    worker.stop();
 }
 
 #[test]

@@ -1,0 +1,237 @@
+//! The letters in memory: a row each, the newest so many, with what was decided of them.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use super::decision::State;
+use super::interned::Texts;
+use super::name::LetterName;
+use super::offsets::OffsetSet;
+use super::row::{self, Columns, Row, Summary};
+use crate::domain::failure::Cause;
+
+/// Of so many sources, the latest to come in, it is known whether a letter is a repeat.
+const SOURCES: usize = 65_536;
+/// When there are too many letters, one of so many goes.
+const DROPPED_AT_ONCE: usize = 128;
+const CAUSES: usize = Cause::ALL.len() + 1;
+
+/// See the module's text. About 100 bytes a letter.
+#[derive(Debug)]
+pub struct Index {
+    max_letters: usize,
+    pub(super) texts: Texts,
+    pub(super) partitions: BTreeMap<i32, Columns>,
+    letters: usize,
+    /// Letters by state and cause, those that can't be read behind the causes.
+    counts: [[u64; CAUSES]; State::ALL.len()],
+    /// What was decided of letters that have not come in yet.
+    ahead: HashMap<LetterName, (i64, State)>,
+    /// Letters of jobs that had been replayed, and the letter that each was replayed from.
+    replayed_from: HashMap<LetterName, LetterName>,
+    sources: Sources,
+}
+
+impl Index {
+    /// An empty one that keeps at most so many letters, and loses the oldest when more come in.
+    pub fn new(max_letters: usize) -> Index {
+        Index {
+            max_letters,
+            texts: Texts::default(),
+            partitions: BTreeMap::new(),
+            letters: 0,
+            counts: Default::default(),
+            ahead: HashMap::new(),
+            replayed_from: HashMap::new(),
+            sources: Sources::default(),
+        }
+    }
+
+    /// Makes room for so many letters of a partition, which are about to come in.
+    pub fn reserve(&mut self, partition: i32, letters: usize) {
+        self.partitions.entry(partition).or_default().reserve(letters.min(self.max_letters));
+    }
+
+    /// A letter comes in, above all others of its partition; one that is not above them is known already, and left.
+    pub fn add(&mut self, name: LetterName, letter: &Summary<'_>, replayed_from: Option<LetterName>) {
+        let is_repeat = self.sources.is_repeat(row::named(&letter.source, &letter.replay_count.to_string()));
+        let columns = self.partitions.entry(name.partition).or_default();
+        if columns.offsets.last().is_some_and(|last| *last >= name.offset) {
+            return;
+        }
+        columns.push(name.offset, letter, is_repeat, &mut self.texts);
+        self.letters += 1;
+        self.counts[state_number(State::Waiting)][cause_number(letter.cause)] += 1;
+        if let Some(from) = replayed_from {
+            self.replayed_from.insert(name, from);
+        }
+        if let Some((timestamp_ms, state)) = self.ahead.remove(&name) {
+            self.decide(name, timestamp_ms, state);
+        }
+        if self.letters > self.max_letters {
+            self.drop_oldest();
+        }
+    }
+
+    /// Something was decided of a letter that has that time stamp; of another letter of that name it says nothing.
+    pub fn decide(&mut self, name: LetterName, letter_timestamp_ms: i64, state: State) {
+        let Some(columns) = self.partitions.get_mut(&name.partition) else {
+            self.ahead.insert(name, (letter_timestamp_ms, state));
+            return;
+        };
+        let Some(at) = columns.find(name.offset) else {
+            if columns.offsets.last().is_none_or(|last| *last < name.offset) {
+                self.ahead.insert(name, (letter_timestamp_ms, state));
+            }
+            return;
+        };
+        if columns.timestamps[at] == letter_timestamp_ms {
+            let before = std::mem::replace(&mut columns.states[at], state);
+            let cause = cause_number(columns.cause(at));
+            self.counts[state_number(before)][cause] -= 1;
+            self.counts[state_number(state)][cause] += 1;
+        }
+    }
+
+    /// Letters of that partition below `low` have left the queue.
+    pub fn drop_below(&mut self, partition: i32, low: i64) {
+        if let Some(columns) = self.partitions.get(&partition) {
+            self.drop_first(partition, columns.offsets.partition_point(|offset| *offset < low));
+            self.ahead.retain(|name, _| name.partition != partition || name.offset >= low);
+        }
+    }
+
+    /// The partition begins anew: the queue was deleted and made again.
+    pub fn clear(&mut self, partition: i32) {
+        self.drop_first(partition, self.partitions.get(&partition).map_or(0, Columns::len));
+        self.ahead.retain(|name, _| name.partition != partition);
+    }
+
+    pub fn len(&self) -> usize {
+        self.letters
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.letters == 0
+    }
+
+    pub fn find(&self, name: LetterName) -> Option<Row> {
+        let columns = self.partitions.get(&name.partition)?;
+        Some(columns.row(columns.find(name.offset)?))
+    }
+
+    /// The text behind a symbol of a [`Row`].
+    pub fn text(&self, symbol: super::interned::Symbol) -> &str {
+        self.texts.text(symbol)
+    }
+
+    /// How many letters are in that state for that cause; without a cause: of those that can't be read.
+    pub fn count(&self, state: State, cause: Option<Cause>) -> u64 {
+        self.counts[state_number(state)][cause_number(cause)]
+    }
+
+    /// How many letters are in that state.
+    pub fn count_all(&self, state: State) -> u64 {
+        self.counts[state_number(state)].iter().sum()
+    }
+
+    /// The time stamps of the oldest and the newest letter in here.
+    pub fn searched_ms(&self) -> Option<(i64, i64)> {
+        let stamps = || self.partitions.values().flat_map(|columns| &columns.timestamps);
+        Some((*stamps().min()?, *stamps().max()?))
+    }
+
+    /// The time stamp of the oldest letter that waits.
+    pub fn oldest_waiting_ms(&self) -> Option<i64> {
+        let oldest = |columns: &Columns| {
+            let waiting = columns.states.iter().zip(&columns.timestamps);
+            waiting.filter(|(state, _)| **state == State::Waiting).map(|(_, stamp)| *stamp).min()
+        };
+        self.partitions.values().filter_map(oldest).min()
+    }
+
+    /// The letter whose replay came back as this one.
+    pub fn replayed_from(&self, name: LetterName) -> Option<LetterName> {
+        self.replayed_from.get(&name).copied()
+    }
+
+    /// The letter that this one's replay came back as; the newest, where there are several.
+    pub fn came_back_as(&self, name: LetterName) -> Option<LetterName> {
+        let mut back = self.replayed_from.iter().filter(|(_, from)| **from == name).map(|(back, _)| *back);
+        let first = back.next()?;
+        Some(back.fold(first, |newest, each| newest.max(each)))
+    }
+
+    /// How many of these letters have come back, as letters that are not older than that time stamp.
+    pub fn failed_again(&self, replayed: &BTreeMap<i32, OffsetSet>, since_ms: i64) -> u64 {
+        let is_one =
+            |from: &LetterName| replayed.get(&from.partition).is_some_and(|set| set.contains(from.offset));
+        let back: HashSet<LetterName> = self
+            .replayed_from
+            .iter()
+            .filter(|(_, from)| is_one(from))
+            .filter(|(back, _)| self.find(**back).is_some_and(|row| row.timestamp_ms >= since_ms))
+            .map(|(_, from)| *from)
+            .collect();
+        back.len() as u64
+    }
+
+    fn drop_oldest(&mut self) {
+        let first = |columns: &Columns| columns.timestamps.first().copied();
+        let oldest = self
+            .partitions
+            .iter()
+            .filter_map(|(partition, columns)| Some((first(columns)?, *partition)))
+            .min();
+        if let Some((_, partition)) = oldest {
+            let count = (self.max_letters / DROPPED_AT_ONCE).max(1).min(self.partitions[&partition].len());
+            self.drop_first(partition, count);
+        }
+    }
+
+    fn drop_first(&mut self, partition: i32, count: usize) {
+        let Some(columns) = self.partitions.get_mut(&partition).filter(|_| count > 0) else { return };
+        for at in 0..count {
+            self.counts[state_number(columns.states[at])][cause_number(columns.cause(at))] -= 1;
+            if !self.replayed_from.is_empty() {
+                self.replayed_from.remove(&LetterName { partition, offset: columns.offsets[at] });
+            }
+        }
+        columns.drop_first(count);
+        self.letters -= count;
+    }
+}
+
+pub(super) fn state_number(state: State) -> usize {
+    State::ALL.iter().position(|each| *each == state).expect("every state is in ALL")
+}
+
+fn cause_number(cause: Option<Cause>) -> usize {
+    cause.map_or(Cause::ALL.len(), |cause| usize::from(row::cause_number(cause)))
+}
+
+/// The latest sources: a repeat comes soon after the first.
+#[derive(Debug, Default)]
+struct Sources {
+    known: HashSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Sources {
+    fn is_repeat(&mut self, source: u64) -> bool {
+        if !self.known.insert(source) {
+            return true;
+        }
+        self.order.push_back(source);
+        if self.order.len() > SOURCES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "index_tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::failure::Stage;
+use crate::domain::letters::filter::Filter;
+use crate::domain::letters::group::{Advice, By};
+use crate::domain::letters::redrive::{Plan, Redrive};
+use crate::domain::letters::rules::{Action, Rules, Skip};
+use crate::domain::letters::search::Cursor;
+
+const CAUSES_USED: [Cause; 4] =
+    [Cause::Quota, Cause::InvalidRecipient, Cause::Render, Cause::SmtpUnreachable];
+
+fn name(partition: i32, offset: i64) -> LetterName {
+    LetterName { partition, offset }
+}
+
+fn summary(number: usize) -> Summary<'static> {
+    let cause = CAUSES_USED[number % 4];
+    Summary {
+        timestamp_ms: number as i64,
+        cause: Some(cause),
+        stage: Some(Stage::Rcpt),
+        code: [Some(452), Some(550), None, None][number % 4],
+        reason: format!("reason {}", cause.as_str()),
+        template: ["", "welcome"][number % 2],
+        tags: vec![("team", ["red", "blue", "green"][number % 3])],
+        recipients: vec![["ada@example.com", "Bob@Other.Example"][number % 2]],
+        idempotency_key: ["one", "two", "three", "four", "five"][number % 5],
+        replay_count: 0,
+        expires_at_ms: None,
+        has_original: true,
+        source: format!("email-queue-0-{number}"),
+    }
+}
+
+/// `count` letters over three partitions, the newest last.
+fn index(count: usize) -> Index {
+    let mut index = Index::new(1_000);
+    for number in 0..count {
+        index.add(name((number % 3) as i32, number as i64), &summary(number), None);
+    }
+    index
+}
+
+fn rules(action: Action) -> Rules {
+    Rules { action, include_permanent: false, include_parked: false, max_replays: 5 }
+}
+
+fn all_pages(index: &Index, filter: &Filter, limit: usize) -> Vec<LetterName> {
+    let (mut names, mut after) = (Vec::new(), None::<Cursor>);
+    loop {
+        let page = index.page(filter, after, limit);
+        assert!(page.letters.len() <= limit);
+        names.extend(page.letters.iter().map(|(name, _)| *name));
+        let Some(next) = page.next else { return names };
+        after = Some(next.to_string().parse().unwrap());
+    }
+}
+
+proptest! {
+    #[test]
+    fn pages_show_each_letter_once_the_newest_first(count in 0usize..60, limit in 1usize..20) {
+        let names = all_pages(&index(count), &Filter::default(), limit);
+        let expected: Vec<_> = (0..count).rev().map(|number| name((number % 3) as i32, number as i64)).collect();
+        prop_assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn counts_are_those_of_the_letters_whatever_happens_to_them(
+        acts in prop::collection::vec((0usize..6, 0i64..80), 0..300),
+    ) {
+        let mut index = Index::new(50);
+        let mut next = 0;
+        for (act, at) in acts {
+            match act {
+                0 | 1 => { index.add(name((next % 3) as i32, next as i64), &summary(next), None); next += 1; }
+                2 => index.decide(name((at % 3) as i32, at), at, State::Replayed),
+                3 => index.decide(name((at % 3) as i32, at), at, State::Parked),
+                4 => index.drop_below((at % 3) as i32, at),
+                _ => index.decide(name((at % 3) as i32, at), at + 1, State::Discarded),
+            }
+            prop_assert!(index.len() <= 50);
+            for state in State::ALL {
+                let filter = Filter { state: Some(state), ..Filter::default() };
+                prop_assert_eq!(index.count_all(state), all_pages(&index, &filter, 100).len() as u64);
+                for cause in CAUSES_USED {
+                    let filter = Filter { state: Some(state), cause: Some(cause), ..Filter::default() };
+                    prop_assert_eq!(index.count(state, Some(cause)), all_pages(&index, &filter, 100).len() as u64);
+                }
+            }
+            let grouped: u64 = index.groups(By::Domain, &Filter::default()).iter().map(|group| group.count).sum();
+            prop_assert_eq!(grouped, index.len() as u64);
+        }
+    }
+}
+
+#[test]
+fn a_decision_may_come_before_its_letter_and_counts_for_that_letter_only() {
+    let mut index = index(6);
+    index.decide(name(0, 6), 6, State::Discarded);
+    index.decide(name(1, 7), 1_234, State::Discarded);
+    index.add(name(0, 6), &summary(6), None);
+    index.add(name(1, 7), &summary(7), None);
+    assert_eq!(index.find(name(0, 6)).unwrap().state, State::Discarded);
+    assert_eq!(index.find(name(1, 7)).unwrap().state, State::Waiting);
+    index.decide(name(0, 3), 99, State::Parked);
+    assert_eq!(index.find(name(0, 3)).unwrap().state, State::Waiting);
+}
+
+#[test]
+fn letters_are_found_by_what_they_are() {
+    let index = index(60);
+    let count = |filter: Filter| all_pages(&index, &filter, 100).len();
+    let q = |q: &str| count(Filter { q: Some(q.into()), ..Filter::default() });
+    assert_eq!(count(Filter { cause: Some(Cause::Quota), ..Filter::default() }), 15);
+    assert_eq!(count(Filter { code: Some(550), ..Filter::default() }), 15);
+    assert_eq!(count(Filter { domain: Some("OTHER.example".into()), ..Filter::default() }), 30);
+    assert_eq!(count(Filter { domain: Some("nowhere.example".into()), ..Filter::default() }), 0);
+    assert_eq!(count(Filter { template: Some("welcome".into()), ..Filter::default() }), 30);
+    assert_eq!(count(Filter { template: Some("none".into()), ..Filter::default() }), 0);
+    assert_eq!(count(Filter { tags: vec![("team".into(), "red".into())], ..Filter::default() }), 20);
+    assert_eq!(count(Filter { tags: vec![("team".into(), "re".into())], ..Filter::default() }), 0);
+    assert_eq!(count(Filter { since_ms: Some(10), until_ms: Some(20), ..Filter::default() }), 10);
+    assert_eq!(count(Filter { letters: [name(0, 3), name(0, 4)].into(), ..Filter::default() }), 1);
+    assert_eq!((q("QUOTA"), q("other.ex"), q("welc"), q("nothing like it")), (15, 30, 30, 0));
+    assert_eq!((q("bob@other.EXAMPLE"), q("three"), q("THREE"), q("thre")), (30, 12, 0, 0));
+}
+
+#[test]
+fn groups_say_how_many_since_when_and_what_to_do() {
+    let mut index = index(40);
+    index.decide(name(0, 0), 0, State::Replayed);
+    let groups = index.groups(By::Cause, &Filter::default());
+    let keys: Vec<&str> = groups.iter().map(|group| group.key.as_str()).collect();
+    assert_eq!(keys, ["invalid_recipient", "quota", "render", "smtp_unreachable"]);
+    let advice: Vec<Advice> = groups.iter().map(|group| group.advice).collect();
+    assert_eq!(advice, [Advice::No, Advice::Replay, Advice::AfterFix, Advice::Replay]);
+    let quota = &groups[1];
+    assert_eq!((quota.count, quota.states, quota.first_ms, quota.last_ms), (10, [9, 1, 0, 0], 0, 36));
+    assert_eq!(quota.example, name(0, 36));
+    let codes: Vec<String> =
+        index.groups(By::Code, &Filter::default()).into_iter().map(|group| group.key).collect();
+    assert_eq!(codes, ["", "452", "550"]);
+    assert_eq!(index.groups(By::Stage, &Filter::default())[0].key, "rcpt");
+    assert_eq!(index.groups(By::Reason, &Filter::default()).len(), 4);
+}
+
+#[test]
+fn a_selection_says_what_would_be_done_and_freezes_the_oldest() {
+    let mut index = index(40);
+    index.decide(name(0, 3), 3, State::Replayed);
+    let selection = index.select(&Filter::default(), &rules(Action::Replay), None, 0);
+    assert_eq!((selection.matched, selection.will()), (40, 29));
+    assert_eq!(selection.skipped[Skip::Permanent as usize], 10);
+    assert_eq!(selection.skipped[Skip::Already as usize], 1);
+    assert_eq!(selection.causes[&Some("render")], 10);
+    assert_eq!(selection.newest_ms, 39);
+    assert_eq!(selection.samples[0], name(0, 39));
+    let few = index.select(&Filter::default(), &rules(Action::Replay), Some(3), 0);
+    assert_eq!((few.matched, few.will(), few.newest_ms), (40, 3, 4));
+    assert!(few.letters[&0].contains(0) && few.letters[&2].contains(2) && few.letters[&1].contains(4));
+}
+
+#[test]
+fn a_repeat_of_a_letter_is_shown_and_never_acted_on() {
+    let mut index = Index::new(10);
+    index.add(name(0, 0), &summary(0), None);
+    index.add(name(1, 0), &Summary { timestamp_ms: 1, ..summary(0) }, None);
+    // The same job, failed again after a replay, is no repeat.
+    index.add(name(1, 1), &Summary { replay_count: 1, ..summary(0) }, Some(name(0, 0)));
+    let selection = index.select(&Filter::default(), &rules(Action::Replay), None, 0);
+    assert_eq!((selection.will(), selection.skipped[Skip::Already as usize]), (2, 1));
+    assert!(!selection.letters[&1].contains(0));
+}
+
+#[test]
+fn what_came_back_is_found_both_ways_and_counted_once() {
+    let mut index = index(3);
+    let back = |number: usize| Summary { replay_count: 1, ..summary(number) };
+    index.add(name(0, 10), &back(10), Some(name(1, 1)));
+    index.add(name(0, 11), &back(11), Some(name(1, 1)));
+    index.add(name(0, 12), &back(12), Some(name(2, 2)));
+    assert_eq!(index.replayed_from(name(0, 10)), Some(name(1, 1)));
+    assert_eq!((index.came_back_as(name(1, 1)), index.came_back_as(name(0, 0))), (Some(name(0, 11)), None));
+    let replayed: BTreeMap<i32, OffsetSet> =
+        [(1, [1].into_iter().collect()), (2, [2].into_iter().collect())].into();
+    assert_eq!(index.failed_again(&replayed, 0), 2);
+    assert_eq!(index.failed_again(&replayed, 12), 1);
+    index.drop_below(0, 13);
+    assert_eq!((index.failed_again(&replayed, 0), index.replayed_from(name(0, 10))), (0, None));
+}
+
+#[test]
+fn what_is_due_is_told_the_oldest_first_and_only_what_waits() {
+    let mut index = index(12);
+    let redrive = Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota] };
+    index.decide(name(0, 0), 0, State::Discarded);
+    assert_eq!(index.due(0, &redrive, 1_000, 10), []);
+    assert_eq!(index.due(1, &redrive, 8, 10), []);
+    assert_eq!(index.due(1, &redrive, 9, 10), [(name(1, 4), Plan::ReplayAt(9))]);
+    index.add(name(1, 13), &Summary { replay_count: 1, ..summary(12) }, None);
+    assert_eq!(index.due(1, &redrive, 9, 10).len(), 2);
+    assert_eq!(index.due(1, &redrive, 9, 1).len(), 1);
+    assert_eq!(index.oldest_waiting_ms(), Some(1));
+}
+
+#[test]
+fn a_queue_that_was_made_anew_begins_anew() {
+    let mut index = index(9);
+    index.clear(1);
+    assert_eq!((index.len(), index.find(name(1, 4))), (6, None));
+    index.add(name(1, 0), &summary(20), None);
+    assert_eq!(index.find(name(1, 0)).unwrap().timestamp_ms, 20);
+    assert_eq!(index.searched_ms(), Some((0, 20)));
+}

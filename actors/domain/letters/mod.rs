@@ -1,0 +1,20 @@
+//! Letters of the dead letter queue and what people do with them, as plain functions and data: no Kafka, clock or HTTP.
+//!
+//! In reading order: a letter has a [`name`]; what was decided of it is a [`decision`], and whether an act may touch it the
+//! [`rules`] say; the [`index`] keeps a row of each in memory, found by a [`filter`] and counted in [`group`]s, its texts
+//! [`interned`], its reasons [`alike`]; a [`run`] is an act on many that goes on after a crash, over the frozen [`offsets`] of
+//! what matched; [`redrive`] replays by itself.
+
+pub mod alike;
+pub mod decision;
+pub mod filter;
+pub mod group;
+pub mod index;
+pub mod interned;
+pub mod name;
+pub mod offsets;
+pub mod redrive;
+pub mod row;
+pub mod rules;
+pub mod run;
+pub mod search;

@@ -1,0 +1,88 @@
+//! The redriver: replays what may pass by itself, later and later, and then calls a human (the guide's option 2).
+
+use std::time::Duration;
+
+use super::decision::State;
+use super::rules::Facts;
+use crate::domain::failure::Cause;
+
+/// `redrive.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redrive {
+    /// From a letter's time stamp to its replay, by how often it was replayed before; not empty.
+    pub waits: Vec<Duration>,
+    pub causes: Vec<Cause>,
+}
+
+/// What the redriver does with a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is none of its letters.
+    Leave,
+    /// At that time, milliseconds since the epoch.
+    ReplayAt(i64),
+    /// It was replayed as often as there are waits.
+    Park,
+}
+
+impl Redrive {
+    pub fn plan(&self, facts: &Facts, timestamp_ms: i64) -> Plan {
+        let is_ours = facts.cause.is_some_and(|cause| self.causes.contains(&cause));
+        if facts.state != State::Waiting || !is_ours {
+            return Plan::Leave;
+        }
+        let wait = usize::try_from(facts.replay_count).ok().and_then(|replays| self.waits.get(replays));
+        let Some(wait) = wait.filter(|_| facts.has_original) else { return Plan::Park };
+        let due = timestamp_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        // It would expire before: nothing is left to wait for.
+        if facts.expires_at_ms.is_some_and(|expires| expires <= due) {
+            Plan::Park
+        } else {
+            Plan::ReplayAt(due)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redrive() -> Redrive {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        Redrive { waits: vec![hours(1), hours(6)], causes: vec![Cause::Quota, Cause::Throttled] }
+    }
+
+    fn facts() -> Facts {
+        let cause = Some(Cause::Quota);
+        Facts { state: State::Waiting, cause, replay_count: 0, expires_at_ms: None, has_original: true }
+    }
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn a_letter_waits_longer_each_time_and_is_then_parked() {
+        let plan = |replay_count| redrive().plan(&Facts { replay_count, ..facts() }, 5);
+        assert_eq!(plan(0), Plan::ReplayAt(HOUR_MS + 5));
+        assert_eq!(plan(1), Plan::ReplayAt(6 * HOUR_MS + 5));
+        assert_eq!(plan(2), Plan::Park);
+        assert_eq!(plan(u32::MAX), Plan::Park);
+    }
+
+    #[test]
+    fn what_is_decided_or_of_another_cause_is_left() {
+        let plan = |facts: Facts| redrive().plan(&facts, 0);
+        for state in [State::Replayed, State::Discarded, State::Parked] {
+            assert_eq!(plan(Facts { state, ..facts() }), Plan::Leave);
+        }
+        assert_eq!(plan(Facts { cause: Some(Cause::Policy), ..facts() }), Plan::Leave);
+        assert_eq!(plan(Facts { cause: None, ..facts() }), Plan::Leave);
+    }
+
+    #[test]
+    fn what_expires_while_it_waits_or_can_t_be_replayed_needs_a_human_at_once() {
+        let expiring = |expires| Facts { expires_at_ms: Some(expires), ..facts() };
+        assert_eq!(redrive().plan(&expiring(HOUR_MS), 0), Plan::Park);
+        assert_eq!(redrive().plan(&expiring(HOUR_MS + 1), 0), Plan::ReplayAt(HOUR_MS));
+        assert_eq!(redrive().plan(&Facts { has_original: false, ..facts() }, 0), Plan::Park);
+    }
+}

@@ -1,0 +1,224 @@
+//! What the index keeps of each letter, column by column: a scan touches only the columns that it asks for.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use super::decision::State;
+use super::interned::{Symbol, Texts};
+use super::rules::Facts;
+use crate::domain::failure::{Cause, Stage};
+
+/// A letter, read once when it comes in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary<'a> {
+    /// The record's, milliseconds since the epoch: `failed_at`, where the topic keeps what producers say.
+    pub timestamp_ms: i64,
+    /// None where the letter can't be read.
+    pub cause: Option<Cause>,
+    pub stage: Option<Stage>,
+    pub code: Option<u16>,
+    /// With what differs from letter to letter taken out ([`super::alike`]).
+    pub reason: String,
+    /// The job's template; empty where it names none.
+    pub template: &'a str,
+    pub tags: Vec<(&'a str, &'a str)>,
+    /// The bare addresses that were not reached.
+    pub recipients: Vec<&'a str>,
+    pub idempotency_key: &'a str,
+    pub replay_count: u32,
+    pub expires_at_ms: Option<i64>,
+    pub has_original: bool,
+    /// Names the record on the main queue: `topic-partition-offset`.
+    pub source: String,
+}
+
+/// A letter of the index, as the columns have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub offset: i64,
+    pub timestamp_ms: i64,
+    pub state: State,
+    pub cause: Option<Cause>,
+    pub stage: Option<Stage>,
+    pub code: Option<u16>,
+    pub reason: Symbol,
+    pub domain: Symbol,
+    pub template: Symbol,
+    pub replay_count: u32,
+    pub expires_at_ms: Option<i64>,
+    pub has_original: bool,
+    /// The same failure was written before: by a producer that had no answer, or after a crash.
+    pub is_repeat: bool,
+}
+
+impl Row {
+    pub fn facts(&self) -> Facts {
+        Facts {
+            state: self.state,
+            cause: self.cause,
+            replay_count: self.replay_count,
+            expires_at_ms: self.expires_at_ms,
+            has_original: self.has_original,
+        }
+    }
+}
+
+const NEVER: i64 = i64::MAX;
+const NONE: u8 = u8::MAX;
+const HAS_ORIGINAL: u8 = 1;
+const IS_REPEAT: u8 = 2;
+
+/// The letters of one partition, by ascending offsets.
+#[derive(Debug, Default)]
+pub struct Columns {
+    pub offsets: Vec<i64>,
+    pub timestamps: Vec<i64>,
+    expires: Vec<i64>,
+    pub states: Vec<State>,
+    causes: Vec<u8>,
+    stages: Vec<u8>,
+    pub codes: Vec<u16>,
+    flags: Vec<u8>,
+    replays: Vec<u8>,
+    pub reasons: Vec<Symbol>,
+    pub domains: Vec<Symbol>,
+    pub templates: Vec<Symbol>,
+    /// Of each letter what a search may name whole: addresses, their domains, tags, the idempotency key.
+    names: Vec<u64>,
+    /// Where those of each letter end.
+    names_end: Vec<u32>,
+}
+
+impl Columns {
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    pub fn reserve(&mut self, letters: usize) {
+        self.offsets.reserve(letters);
+        self.timestamps.reserve(letters);
+        self.expires.reserve(letters);
+        self.states.reserve(letters);
+        self.causes.reserve(letters);
+        self.stages.reserve(letters);
+        self.codes.reserve(letters);
+        self.flags.reserve(letters);
+        self.replays.reserve(letters);
+        self.reasons.reserve(letters);
+        self.domains.reserve(letters);
+        self.templates.reserve(letters);
+        self.names_end.reserve(letters);
+    }
+
+    pub fn push(&mut self, offset: i64, letter: &Summary<'_>, is_repeat: bool, texts: &mut Texts) {
+        self.offsets.push(offset);
+        self.timestamps.push(letter.timestamp_ms);
+        self.expires.push(letter.expires_at_ms.unwrap_or(NEVER));
+        self.states.push(State::Waiting);
+        self.causes.push(letter.cause.map_or(NONE, cause_number));
+        self.stages.push(letter.stage.map_or(NONE, stage_number));
+        self.codes.push(letter.code.unwrap_or(0));
+        let has_original = if letter.has_original { HAS_ORIGINAL } else { 0 };
+        self.flags.push(has_original | if is_repeat { IS_REPEAT } else { 0 });
+        self.replays.push(u8::try_from(letter.replay_count).unwrap_or(u8::MAX));
+        self.reasons.push(texts.symbol(&letter.reason));
+        let mut domains = letter.recipients.iter().map(|address| domain_of(address));
+        self.domains.push(texts.symbol(&domains.next().unwrap_or_default()));
+        self.templates.push(texts.symbol(letter.template));
+        for address in &letter.recipients {
+            self.names.push(named("address", &address.to_lowercase()));
+            self.names.push(named("domain", &domain_of(address)));
+        }
+        self.names.extend(letter.tags.iter().map(|(name, value)| tag(name, value)));
+        self.names.push(named("key", letter.idempotency_key));
+        self.names_end.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Takes the first `count` letters off.
+    pub fn drop_first(&mut self, count: usize) {
+        let names = count.checked_sub(1).map_or(0, |last| self.names_end[last]);
+        self.offsets.drain(..count);
+        self.timestamps.drain(..count);
+        self.expires.drain(..count);
+        self.states.drain(..count);
+        self.causes.drain(..count);
+        self.stages.drain(..count);
+        self.codes.drain(..count);
+        self.flags.drain(..count);
+        self.replays.drain(..count);
+        self.reasons.drain(..count);
+        self.domains.drain(..count);
+        self.templates.drain(..count);
+        self.names.drain(..names as usize);
+        self.names_end.drain(..count);
+        self.names_end.iter_mut().for_each(|end| *end -= names);
+    }
+
+    /// Where the letter at `offset` is.
+    pub fn find(&self, offset: i64) -> Option<usize> {
+        self.offsets.binary_search(&offset).ok()
+    }
+
+    pub fn cause(&self, at: usize) -> Option<Cause> {
+        Cause::ALL.get(usize::from(self.causes[at])).copied()
+    }
+
+    pub fn stage(&self, at: usize) -> Option<Stage> {
+        Stage::ALL.get(usize::from(self.stages[at])).copied()
+    }
+
+    /// The hashes of what the letter may be named by ([`named`]).
+    pub fn names(&self, at: usize) -> &[u64] {
+        let from = at.checked_sub(1).map_or(0, |before| self.names_end[before]);
+        &self.names[from as usize..self.names_end[at] as usize]
+    }
+
+    pub fn row(&self, at: usize) -> Row {
+        Row {
+            offset: self.offsets[at],
+            timestamp_ms: self.timestamps[at],
+            state: self.states[at],
+            cause: self.cause(at),
+            stage: self.stage(at),
+            code: Some(self.codes[at]).filter(|code| *code > 0),
+            reason: self.reasons[at],
+            domain: self.domains[at],
+            template: self.templates[at],
+            replay_count: u32::from(self.replays[at]),
+            expires_at_ms: Some(self.expires[at]).filter(|at| *at != NEVER),
+            has_original: self.flags[at] & HAS_ORIGINAL > 0,
+            is_repeat: self.flags[at] & IS_REPEAT > 0,
+        }
+    }
+}
+
+/// The place of a cause in [`Cause::ALL`].
+pub fn cause_number(cause: Cause) -> u8 {
+    Cause::ALL.iter().position(|each| *each == cause).map_or(NONE, |at| at as u8)
+}
+
+fn stage_number(stage: Stage) -> u8 {
+    Stage::ALL.iter().position(|each| *each == stage).map_or(NONE, |at| at as u8)
+}
+
+fn domain_of(address: &str) -> String {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase()
+}
+
+/// What stands for a text of that kind in [`Columns::names`].
+pub fn named(kind: &str, text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (kind, text).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What stands for a tag.
+pub fn tag(name: &str, value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    ("tag", name, value).hash(&mut hasher);
+    hasher.finish()
+}

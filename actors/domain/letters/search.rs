@@ -1,0 +1,250 @@
+//! What is asked of the index: a page of letters, groups, what an act would touch, what is due.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::fmt;
+use std::str::FromStr;
+
+use super::decision::State;
+use super::filter::{Filter, Matcher};
+use super::group::{Advice, By, Group};
+use super::index::{Index, state_number};
+use super::name::LetterName;
+use super::offsets::OffsetSet;
+use super::redrive::{Plan, Redrive};
+use super::row::{Columns, Row};
+use super::rules::{Rules, Skip};
+use crate::domain::failure::Cause;
+
+/// How many letters a preview shows.
+const SAMPLES: usize = 5;
+
+/// Where a page ended: the next begins behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    timestamp_ms: i64,
+    name: LetterName,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.timestamp_ms, self.name)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Cursor, ()> {
+        let (timestamp, name) = text.split_once('.').ok_or(())?;
+        Ok(Cursor { timestamp_ms: timestamp.parse().map_err(|_| ())?, name: name.parse().map_err(|_| ())? })
+    }
+}
+
+/// Letters, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub letters: Vec<(LetterName, Row)>,
+    /// None where there are no more.
+    pub next: Option<Cursor>,
+}
+
+/// What an act would do to the letters that match; or, frozen, what it is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub matched: u64,
+    /// Those that are to be acted on, by partition.
+    pub letters: BTreeMap<i32, OffsetSet>,
+    /// In the order of [`Skip::ALL`].
+    pub skipped: [u64; Skip::ALL.len()],
+    /// Of those to be acted on; without a cause: what can't be read.
+    pub causes: BTreeMap<Option<&'static str>, u64>,
+    /// The newest few.
+    pub samples: Vec<LetterName>,
+    /// The newest time stamp among them: a letter that is newer was not meant, whatever its name.
+    pub newest_ms: i64,
+}
+
+impl Selection {
+    /// How many letters are to be acted on.
+    pub fn will(&self) -> u64 {
+        self.letters.values().map(OffsetSet::len).sum()
+    }
+}
+
+impl Index {
+    /// At most `limit` letters, the newest first, behind `after`.
+    pub fn page(&self, filter: &Filter, after: Option<Cursor>, limit: usize) -> Page {
+        let matcher = Matcher::new(filter, &self.texts);
+        // One more than asked for tells whether there are more.
+        let mut newest: BinaryHeap<Reverse<Cursor>> = BinaryHeap::with_capacity(limit + 2);
+        for (&partition, columns) in &self.partitions {
+            for at in (0..columns.len()).rev() {
+                let timestamp_ms = columns.timestamps[at];
+                let is_full = newest.len() > limit;
+                if is_full && newest.peek().is_some_and(|Reverse(oldest)| timestamp_ms < oldest.timestamp_ms)
+                {
+                    continue;
+                }
+                let cursor =
+                    Cursor { timestamp_ms, name: LetterName { partition, offset: columns.offsets[at] } };
+                if after.is_some_and(|after| cursor >= after) || !matcher.fits(partition, columns, at) {
+                    continue;
+                }
+                newest.push(Reverse(cursor));
+                if newest.len() > limit + 1 {
+                    newest.pop();
+                }
+            }
+        }
+        let mut cursors: Vec<Cursor> =
+            newest.into_sorted_vec().into_iter().map(|Reverse(cursor)| cursor).collect();
+        let has_more = cursors.len() > limit;
+        cursors.truncate(limit);
+        let next = cursors.last().copied().filter(|_| has_more);
+        let row = |cursor: Cursor| Some((cursor.name, self.find(cursor.name)?));
+        Page { letters: cursors.into_iter().filter_map(row).collect(), next }
+    }
+
+    /// The letters that match, grouped; the largest group first.
+    pub fn groups(&self, by: By, filter: &Filter) -> Vec<Group> {
+        let matcher = Matcher::new(filter, &self.texts);
+        let mut tallies: HashMap<u32, Tally> = HashMap::new();
+        for (&partition, columns) in &self.partitions {
+            for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
+                tallies.entry(group_number(by, columns, at)).or_default().add(partition, columns, at);
+            }
+        }
+        let mut groups: Vec<Group> =
+            tallies.into_iter().map(|(number, tally)| tally.group(self.group_key(by, number))).collect();
+        groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
+        groups
+    }
+
+    fn group_key(&self, by: By, number: u32) -> String {
+        match by {
+            By::Domain | By::Template | By::Reason => self.texts.text(number).to_owned(),
+            By::Code if number == 0 => String::new(),
+            By::Code => number.to_string(),
+            By::Cause => name_of(Cause::ALL.get(number as usize).map(|cause| cause.as_str())),
+            By::Stage => {
+                name_of(crate::domain::failure::Stage::ALL.get(number as usize).map(|stage| stage.as_str()))
+            }
+        }
+    }
+
+    /// What these rules make of the letters that match, of at most `max` of them: the oldest first.
+    pub fn select(&self, filter: &Filter, rules: &Rules, max: Option<u64>, now_ms: i64) -> Selection {
+        let matcher = Matcher::new(filter, &self.texts);
+        let mut selection = Selection { newest_ms: i64::MIN, ..Selection::default() };
+        let mut chosen: Vec<Cursor> = Vec::new();
+        for (&partition, columns) in &self.partitions {
+            for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
+                selection.matched += 1;
+                let row = columns.row(at);
+                let verdict =
+                    if row.is_repeat { Err(Skip::Already) } else { rules.judge(&row.facts(), now_ms) };
+                match verdict {
+                    Ok(_) => {
+                        let name = LetterName { partition, offset: row.offset };
+                        chosen.push(Cursor { timestamp_ms: row.timestamp_ms, name });
+                    }
+                    Err(skip) => selection.skipped[skip as usize] += 1,
+                }
+            }
+        }
+        if let Some(max) = max.and_then(|max| usize::try_from(max).ok()).filter(|max| *max < chosen.len()) {
+            chosen.sort_unstable();
+            chosen.truncate(max);
+        }
+        chosen.sort_unstable_by_key(|cursor| cursor.name);
+        for cursor in &chosen {
+            selection.letters.entry(cursor.name.partition).or_default().push(cursor.name.offset);
+            selection.newest_ms = selection.newest_ms.max(cursor.timestamp_ms);
+            let cause = self.find(cursor.name).and_then(|row| row.cause).map(Cause::as_str);
+            *selection.causes.entry(cause).or_default() += 1;
+        }
+        let surplus = chosen.len().saturating_sub(SAMPLES);
+        chosen.sort_unstable();
+        selection.samples = chosen[surplus..].iter().rev().map(|cursor| cursor.name).collect();
+        selection
+    }
+
+    /// What the redriver has to do now in that partition: at most `limit` letters, the oldest first.
+    pub fn due(
+        &self,
+        partition: i32,
+        redrive: &Redrive,
+        now_ms: i64,
+        limit: usize,
+    ) -> Vec<(LetterName, Plan)> {
+        let Some(columns) = self.partitions.get(&partition) else { return Vec::new() };
+        let waiting = (0..columns.len()).filter(|at| columns.states[*at] == State::Waiting);
+        let plan = |at: usize| {
+            let row = columns.row(at);
+            let plan = redrive.plan(&row.facts(), row.timestamp_ms);
+            let is_due = !row.is_repeat
+                && match plan {
+                    Plan::Leave => false,
+                    Plan::Park => true,
+                    Plan::ReplayAt(due_ms) => due_ms <= now_ms,
+                };
+            is_due.then_some((LetterName { partition, offset: row.offset }, plan))
+        };
+        waiting.filter_map(plan).take(limit).collect()
+    }
+}
+
+fn name_of(name: Option<&str>) -> String {
+    name.unwrap_or("unreadable").to_owned()
+}
+
+fn group_number(by: By, columns: &Columns, at: usize) -> u32 {
+    match by {
+        By::Cause => columns.cause(at).map_or(u32::MAX, |cause| cause as u32),
+        By::Stage => columns.stage(at).map_or(u32::MAX, |stage| stage as u32),
+        By::Code => u32::from(columns.codes[at]),
+        By::Domain => columns.domains[at],
+        By::Template => columns.templates[at],
+        By::Reason => columns.reasons[at],
+    }
+}
+
+/// A group while it is counted.
+#[derive(Default)]
+struct Tally {
+    count: u64,
+    states: [u64; 4],
+    first_ms: i64,
+    newest: Option<Cursor>,
+    advice: [u64; 3],
+}
+
+impl Tally {
+    fn add(&mut self, partition: i32, columns: &Columns, at: usize) {
+        let timestamp_ms = columns.timestamps[at];
+        self.first_ms = if self.count == 0 { timestamp_ms } else { self.first_ms.min(timestamp_ms) };
+        self.count += 1;
+        self.states[state_number(columns.states[at])] += 1;
+        self.advice[Advice::of(columns.cause(at)) as usize] += 1;
+        let cursor = Cursor { timestamp_ms, name: LetterName { partition, offset: columns.offsets[at] } };
+        self.newest = self.newest.max(Some(cursor));
+    }
+
+    fn group(self, key: String) -> Group {
+        let newest = self.newest.expect("a group has a letter");
+        // Of as many of each the more careful advice.
+        let advice = [Advice::Replay, Advice::AfterFix, Advice::No]
+            .into_iter()
+            .max_by_key(|a| self.advice[*a as usize]);
+        Group {
+            key,
+            count: self.count,
+            states: self.states,
+            first_ms: self.first_ms,
+            last_ms: newest.timestamp_ms,
+            example: newest.name,
+            advice: advice.expect("there are three"),
+        }
+    }
+}
