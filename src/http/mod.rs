@@ -5,6 +5,7 @@ mod consumer;
 mod doors;
 mod errors;
 pub mod health;
+mod heartbeat;
 mod lifetime;
 mod metrics;
 mod pool;

@@ -3,6 +3,7 @@
 mod answers;
 mod lifecycle;
 mod limits;
+mod liveness;
 mod refusals;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ struct FakeDoors {
     /// How often a resize was asked for, and to what size at last.
     resizes: AtomicUsize,
     size: AtomicUsize,
+    resumes: AtomicUsize,
 }
 
 impl FakeDoors {
@@ -86,6 +88,7 @@ impl Doors for FakeDoors {
     }
 
     fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>> {
+        self.resumes.fetch_add(1, Ordering::SeqCst);
         self.answer(self.status.is_some().then_some(IntakeByHand(None)))
     }
 
@@ -120,6 +123,7 @@ pub(super) fn healthy() -> Status {
             partitions: 3,
             joined: true,
             last_error: None,
+            records_gone: None,
         },
         relay: RelayStatus {
             circuit: Circuit::Closed,

@@ -7,6 +7,8 @@ mod careful;
 mod circuit;
 mod deaths;
 mod expiry;
+mod lateness;
+mod liveness;
 mod pausing;
 mod resizing;
 mod restored;

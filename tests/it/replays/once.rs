@@ -167,6 +167,7 @@ fn what_can_not_be_replayed_is_skipped_and_blocks_nothing() {
 
 /// Kills of one run, and how many letters it is over: short by default, `REPLAY_KILLS=100 REPLAY_LETTERS=20000` for long.
 #[test]
+#[allow(clippy::print_stdout, reason = "it is for who asks with --nocapture")]
 fn workers_that_are_killed_at_any_time_during_a_run_neither_repeat_nor_lose_a_letter() {
     let number =
         |name: &str, usual: usize| std::env::var(name).ok().map_or(usual, |text| text.parse().expect(name));
