@@ -266,6 +266,18 @@ impl Service {
         }
     }
 
+    /// Stops the intake by hand, or starts it again; the door behind `POST /consumer/pause`.
+    ///
+    /// # Errors
+    /// When the supervisor is gone, in words.
+    pub async fn pause(&self, paused: bool) -> Result<(), String> {
+        let changed = match paused {
+            true => self.doors.pause("by a key of the demo, or its scenario".into(), None).await,
+            false => self.doors.resume().await,
+        };
+        changed.map(drop).ok_or_else(|| "the supervisor does not answer".into())
+    }
+
     /// The templates that jobs are rendered by; a reload holds from the next attempt on.
     pub fn templates(&self) -> Arc<TemplateStore> {
         Arc::clone(&self.templates)

@@ -137,7 +137,7 @@ fn the_demo_accounts_for_every_job_and_ends_with_0() {
 
 #[test]
 fn a_demo_that_ends_while_its_mail_server_is_down_accounts_for_every_job_too() {
-    let events = "slow@3s..4s,kill-mailer@3s,pool=16@4s,too-many@4s..5s,relay-down@5s";
+    let events = "slow@3s..4s,kill-mailer@3s,pool=16@4s,too-many@4s..5s,pause@4s,relay-down@5s";
     let output = run(&Settings::default(), &["demo", "--seconds", "7", "--scenario", events]);
     let told = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{told}");
@@ -174,7 +174,12 @@ fn at_a_terminal_the_demo_is_a_live_view_that_gives_the_terminal_back_and_ends_w
     until("the key has put the relay down", || {
         shown().contains("the relay is down: it refuses every connection").then_some(())
     });
-    keys.write_all(b"dq").expect("the demo reads keys");
+    keys.write_all(b"dp").expect("the demo reads keys");
+    until("the key has paused the intake, as the worker's own metrics say", || {
+        shown().contains("NO NEW MAIL IS TAKEN").then_some(())
+    });
+    // The end waits for all that was produced: the pause ends with it.
+    keys.write_all(b"q").expect("the demo reads keys");
     let status = terminal.wait().expect("script ends");
     drop(keys);
     reader.join().expect("the reader ends");
