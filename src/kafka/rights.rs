@@ -1,8 +1,10 @@
-//! At the start: may this user read the topic, be in the group, and write at all?
+//! At the start: may this user read the topic, be in the group, and write to the dead letter topic?
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, Producer};
@@ -10,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client_log::ClientLog;
 use super::problem::{StartProblem, lacks_rights};
-use super::properties;
+use super::{operations, properties};
 use crate::config;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,20 +22,23 @@ const SLICE: Duration = Duration::from_millis(100);
 const PRODUCER_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Asks for the group's offsets, reads at the end of the topic without joining the group, and asks for a
-/// producer's number. Writes nothing. Only a clear no counts: what is not answered within some 5 s is met
-/// again later. Takes 1.5 s when all is well: run it beside the start, not before. To be called once the
-/// topic exists. Needs a tokio runtime.
+/// producer's number and what may be done to the dead letter topic. Writes nothing. Only a clear no counts:
+/// what is not answered within some 5 s is met again later. Takes 1.5 s when all is well: run it beside the
+/// start, not before. To be called once both topics exist. Needs a tokio runtime.
 ///
-/// A right to write that holds for other topics only is not found out here, but by the first dead letter.
+/// A right to write to the dead letter topic that is missing is found out only where the brokers tell what may
+/// be done, as Kafka does from 2.3 on; else by the first dead letter.
 ///
 /// # Errors
 /// `Misconfigured` when a right (ACL) is missing.
 pub async fn check(config: &config::Kafka) -> Result<(), StartProblem> {
     let reading = config.clone();
     let writing = config.clone();
+    let asking = config.clone();
     let reading = tokio::task::spawn_blocking(move || may_read(&reading));
     let writing = tokio::task::spawn_blocking(move || may_write(&writing));
-    for answer in [reading.await, writing.await] {
+    let asking = tokio::task::spawn_blocking(move || may_write_letters(&asking));
+    for answer in [reading.await, writing.await, asking.await] {
         answer.map_err(|e| StartProblem::Away(format!("asking for the rights failed: {e}")))??;
     }
     Ok(())
@@ -88,6 +93,17 @@ fn may_write(config: &config::Kafka) -> Result<(), StartProblem> {
         }
     }
     Ok(())
+}
+
+/// A producer may be one who may write to any topic: what counts is this one.
+fn may_write_letters(config: &config::Kafka) -> Result<(), StartProblem> {
+    let admin: AdminClient<DefaultClientContext> =
+        properties::admin(config).create().map_err(|e| StartProblem::from_creation(&e))?;
+    match operations::may_write(&admin, &config.dlq_topic, ANSWER_TIMEOUT) {
+        Ok(Some(false)) => Err(refused(config, RDKafkaErrorCode::TopicAuthorizationFailed)),
+        Ok(_) => Ok(()),
+        Err(error) => refuse_if_lacking(config, &error),
+    }
 }
 
 fn refuse_if_lacking(config: &config::Kafka, error: &KafkaError) -> Result<(), StartProblem> {

@@ -255,7 +255,7 @@ fn members(config: &config::Kafka, group: &GroupInspection) -> Option<Line> {
 
 fn rights(rights: Option<&Result<(), StartProblem>>) -> Option<Line> {
     Some(match rights? {
-        Ok(()) => Line::passed("kafka.rights", "may read the topic, be in the group, and write"),
+        Ok(()) => Line::passed("kafka.rights", "may read the topic, be in the group, and write dead letters"),
         Err(problem) => {
             Line::failed("kafka.rights", problem.to_string(), "have whoever runs Kafka add the ACLs")
         }

@@ -86,7 +86,7 @@ fn a_cluster_as_it_should_be_is_passed_line_by_line() {
             "email-queue: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1day, takes records up to 1.0 MiB",
             "email-dlq: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1day, takes records up to 1.4 MiB",
             "email-workers: 1 record wait",
-            "may read the topic, be in the group, and write",
+            "may read the topic, be in the group, and write dead letters",
             "offset.metadata.max.bytes is 4096",
         ]
     );
