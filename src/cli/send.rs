@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::variables::{self, VariableArguments};
-use super::{ConfigurationArguments, FAILED, duration, output, wrong_configuration};
+use super::{ConfigurationArguments, FAILED, WRONG_USAGE, duration, output, wrong_configuration};
 use crate::config;
 
 /// What the jobs are made of: with a file nothing else.
@@ -121,9 +121,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "R", value_parser = jobs_a_second)]
     rate: Option<f64>,
 
-    /// Takes one job a line, as it is, from the file; from stdin, where it is "-"
+    /// Takes one job a line from the file; from stdin, where it is "-". A line that is no job is told and left out
     #[arg(long, value_name = "NDJSON", conflicts_with_all = JOB_OPTIONS)]
     file: Option<PathBuf>,
+
+    /// Sends what is no job too, byte for byte: the worker dead-letters it
+    #[arg(long)]
+    as_is: bool,
+
+    /// As JSON objects, one a line, with topic, partition and offset; of a file with the line, too
+    #[arg(long)]
+    json: bool,
 
     #[command(flatten)]
     configuration: ConfigurationArguments,
@@ -149,9 +157,16 @@ pub(super) fn run(arguments: Arguments) -> u8 {
             return FAILED;
         }
     };
+    if !arguments.as_is
+        && let Err(why) = source.check()
+    {
+        output::tell(format_args!("{why}\nno e-mail can be made of it; --as-is sends it all the same"));
+        return WRONG_USAGE;
+    }
     let kafka = match config::load_kafka(&arguments.configuration.sources()) {
         Ok(kafka) => kafka,
         Err(problems) => return wrong_configuration(&problems),
     };
-    delivery::deliver(&kafka, source, arguments.rate)
+    let how = delivery::How { rate: arguments.rate, as_is: arguments.as_is, json: arguments.json };
+    delivery::deliver(&kafka, source, how)
 }

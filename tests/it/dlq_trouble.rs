@@ -95,6 +95,8 @@ fn when_the_right_to_write_is_taken_away_dead_letters_wait_until_it_is_given_aga
     let checked = check_online(&secured, &queue, relay.port(), PASSWORD);
     let told = format!("to write to topic {}", queue.dlq_topic);
     assert!(checked.contains("failed  kafka.rights") && checked.contains(&told), "{checked}");
+    // Nor may it see their settings, which is told, too.
+    assert!(checked.contains(&format!("the settings of {} can't be read", queue.dlq_topic)), "{checked}");
     let second = crate::harness::process::run(settings.command(&["run"]), b"");
     assert_eq!(second.status.code(), Some(78), "{second:?}");
     assert!(format!("{second:?}").contains(&told), "{second:?}");

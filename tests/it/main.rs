@@ -6,6 +6,8 @@
 mod any_email;
 mod check_online;
 mod cli;
+mod cli_pipes;
+mod cli_send;
 mod connections;
 mod dashboards;
 mod dead_letters;

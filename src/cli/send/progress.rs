@@ -59,6 +59,11 @@ impl Progress {
         if self.shares_terminal { self.bar.suspend(print) } else { print() }
     }
 
+    /// Prints something else on stderr.
+    pub fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     /// Takes the bar off the terminal.
     pub fn end(&self) {
         self.bar.finish_and_clear();
