@@ -35,6 +35,8 @@ What can happen (times from the start of the demo: 5s, 1m30s, 500ms):
   kill-mailer@7s       a mailer dies of a panic, and is started again
   pool=16@3s           so many mailers from then on
 
+Exit codes: 0 every job is accounted for, 1 one is not, or the end was not awaited, 2 wrong usage.
+
 Example:
   mailroom demo
   mailroom demo --seconds 20 --scenario relay-down@5s..10s

@@ -20,6 +20,7 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Of the configuration only http.bind counts; mistakes in the rest do not matter here.\n\n\
+                  Exit codes: 0 it is so, 1 it is not, or nobody answers, 2 wrong usage, 78 wrong configuration.\n\n\
                   Example:\n  mailroom health ready --wait 30s\n  mailroom health live --url http://127.0.0.1:8080"
 )]
 pub(super) struct Arguments {

@@ -41,18 +41,24 @@ const JOB_OPTIONS: [&str; 20] = [
 #[command(
     arg_required_else_help = true,
     group = ArgGroup::new("content").args(["otp", "template", "text", "html", "file"]).required(true).multiple(true),
-    after_help = "Each job's topic-partition-offset is printed once the brokers have it.\n\n\
+    after_help = "Each job's topic-partition-offset is printed once the brokers have it. Where no broker answers it is given up \
+                  after 10 s. Ctrl-C ends it once what is under way is told; a second time at once.\n\n\
+                  Exit codes: 0 all were sent, 1 some were not, 2 wrong usage, 78 wrong configuration, or Kafka refuses.\n\n\
                   Example:\n  mailroom send --to ada@example.com --subject Hello --text 'How are you?'\n  \
-                  mailroom send --to ada@example.com --template order --var id=7 --expires-in 1h"
+                  mailroom send --to ada@example.com --template order --var id=7 --expires-in 1h\n  \
+                  mailroom send --file jobs.ndjson --rate 50\n  \
+                  mailroom send --to ada@example.com --otp 493021 --count 1000 --json"
 )]
 pub(super) struct Arguments {
     /// Who gets the e-mail; may be given several times
     #[arg(long, value_name = "ADDRESS", required_unless_present = "file")]
     to: Vec<String>,
 
+    /// Who gets a copy, for all to see; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     cc: Vec<String>,
 
+    /// Who gets a copy that nobody else sees; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     bcc: Vec<String>,
 
@@ -64,6 +70,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     reply_to: Option<String>,
 
+    /// Over the template's
     #[arg(long)]
     subject: Option<String>,
 
@@ -71,6 +78,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     text: Option<String>,
 
+    /// The body as HTML
     #[arg(long)]
     html: Option<String>,
 

@@ -4,6 +4,7 @@
 //! `scripts/setup test` fetches the servers.
 
 mod any_email;
+mod check_attacks;
 mod check_online;
 mod cli;
 mod cli_pipes;

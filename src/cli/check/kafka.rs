@@ -17,6 +17,13 @@ const OFFSET_METADATA_BYTES: u64 = 4096;
 
 pub(super) fn lines(config: &config::Kafka, seen: &ClusterInspection) -> Vec<Line> {
     let mut lines = brokers(&seen.brokers);
+    if seen.is_late {
+        lines.push(Line::failed(
+            "kafka.topic",
+            "a broker answers, and did not say in time what topics there are",
+            "try again with a longer --within; if it stays so, look at the brokers' own logs",
+        ));
+    }
     let Some(answers) = &seen.answers else { return lines };
     lines.extend(topic("kafka.topic", &answers.topic));
     lines.extend(topic("kafka.dlq_topic", &answers.dlq_topic));
@@ -255,6 +262,11 @@ fn members(config: &config::Kafka, group: &GroupInspection) -> Option<Line> {
 
 fn rights(rights: Option<&Result<(), StartProblem>>) -> Option<Line> {
     Some(match rights? {
+        Err(StartProblem::Away(why)) => Line::warned(
+            "kafka.rights",
+            format!("what this user may do can't be found out: {why}"),
+            "try again; if it stays so, look at the brokers' own logs",
+        ),
         Ok(()) => Line::passed("kafka.rights", "may read the topic, be in the group, and write dead letters"),
         Err(problem) => {
             Line::failed("kafka.rights", problem.to_string(), "have whoever runs Kafka add the ACLs")

@@ -62,7 +62,9 @@ fn answers() -> ClusterAnswers {
 }
 
 fn said(answers: ClusterAnswers) -> Vec<Line> {
-    lines(&config(), &ClusterInspection { brokers: vec![broker(true, None)], answers: Some(answers) })
+    let seen =
+        ClusterInspection { brokers: vec![broker(true, None)], answers: Some(answers), is_late: false };
+    lines(&config(), &seen)
 }
 
 /// What is not passed, as `(status, name)`.
@@ -90,6 +92,17 @@ fn a_cluster_as_it_should_be_is_passed_line_by_line() {
             "offset.metadata.max.bytes is 4096",
         ]
     );
+}
+
+#[test]
+fn what_was_not_answered_in_time_is_told_and_the_rest_is_not_hidden() {
+    let late = ClusterInspection { brokers: vec![broker(true, None)], answers: None, is_late: true };
+    let lines = lines(&config(), &late);
+    assert_eq!(noted(&lines), [(Status::Failed, "kafka.topic")], "{lines:?}");
+    assert_eq!(lines.len(), 2, "the broker that answered is passed: {lines:?}");
+    let unknown = Some(Err(StartProblem::Away("no answer in time".into())));
+    let lines = said(ClusterAnswers { rights: unknown, ..answers() });
+    assert_eq!(noted(&lines), [(Status::Warned, "kafka.rights")], "{lines:?}");
 }
 
 #[test]
