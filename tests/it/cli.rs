@@ -256,11 +256,46 @@ fn the_health_of_a_running_worker_is_asked_for_by_exit_code() {
     worker.stop();
 }
 
+/// What each shell prints that has loaded the completions in the file `$1` and is asked for what begins with `con`.
+const COMPLETED: &[(&str, &[&str], &str)] = &[
+    (
+        "bash",
+        &[
+            "--norc",
+            "-c",
+            r#". "$1" && COMP_WORDS=(mailroom con) COMP_CWORD=1 && _mailroom mailroom con mailroom && echo "${COMPREPLY[@]}""#,
+            "-",
+        ],
+        "config",
+    ),
+    (
+        "zsh",
+        &[
+            "-f",
+            "-c",
+            r#"cp "$1" _mailroom && fpath=($PWD $fpath) && autoload -Uz compinit && compinit -u -D && autoload -Uz +X _mailroom && print $_comps[mailroom]"#,
+            "-",
+        ],
+        "_mailroom",
+    ),
+    ("fish", &["--no-config", "-c", r#"source $argv[1]; complete -C"mailroom con""#], "config"),
+];
+
+/// Bash is on every machine that runs these tests; the other two where somebody has put them.
 #[test]
-fn completions_name_the_commands() {
-    for shell in ["bash", "zsh", "fish"] {
+fn completions_are_taken_by_the_shells_that_are_there() {
+    let mut taken = Vec::new();
+    for (shell, arguments, expected) in COMPLETED {
         let output = run(&Settings::default(), &["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stdout(&output).contains("template"), "{shell}");
+        let folder = process::scratch_with("completions", &[("script", &stdout(&output))]);
+        let mut command = Command::new(shell);
+        command.args(*arguments).arg(folder.join("script")).current_dir(&folder).env("HOME", &folder);
+        let Ok(output) = command.output() else { continue };
+        assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
+        assert!(stdout(&output).starts_with(expected), "{shell}: {output:?}");
+        taken.push(*shell);
     }
+    assert_eq!(taken.first(), Some(&"bash"));
 }
