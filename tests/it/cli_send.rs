@@ -66,6 +66,16 @@ fn options_that_make_no_job_are_wrong_usage_and_nobody_is_asked() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_told_before_anybody_is_asked() {
+    let nobody = valid().set("kafka.brokers", "127.0.0.1:1");
+    for (file, why) in [("/no/such/jobs.ndjson", "No such file"), ("/", "Is a directory")] {
+        let output = run(&nobody, &["send", "--file", file]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(stderr(&output).starts_with(&format!("{file}: {why}")), "{output:?}");
+    }
+}
+
+#[test]
 fn brokers_that_take_the_connection_and_say_nothing_end_it_with_1() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = silent.local_addr().expect("it is bound").to_string();

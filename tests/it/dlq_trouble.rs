@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 
-use crate::harness::command_line::{run, stdout};
+use crate::harness::command_line::{run, stderr, stdout};
 use crate::harness::kafka::Record;
 use crate::harness::secured_kafka::PASSWORD;
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, SecuredKafka, Settings, Step, TestWorker, until};
@@ -122,6 +122,10 @@ fn a_wrong_password_and_missing_rights_end_the_start_with_78_and_are_said_withou
         assert!(text.contains(remedy), "{text}");
         let checked = check_online(&secured, &queue, relay.port(), password);
         assert!(!checked.contains(password), "{checked}");
+        let settings = secured.settings(&queue, relay.port(), password);
+        let sent = run(&settings, &["send", "--to", "ada@example.com", "--otp", "1"]);
+        assert_eq!(sent.status.code(), Some(78), "{sent:?}");
+        assert!(!format!("{sent:?}").contains(password) && stderr(&sent).contains(remedy), "{sent:?}");
         let (failed, fine) = if password == wrong {
             ("kafka.brokers", "kafka.topic")
         } else {

@@ -64,7 +64,10 @@ impl Source {
     /// When one of those files can't be read; the text names it.
     pub fn new(arguments: &Arguments) -> Result<Source, String> {
         Ok(match &arguments.file {
-            Some(path) => Source::File { path: path.clone(), lines: None, read: 0 },
+            Some(path) => {
+                look_at(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                Source::File { path: path.clone(), lines: None, read: 0 }
+            }
             None => {
                 let key = arguments.key.as_ref().map(|key| key.clone().into_bytes());
                 let value = serde_json::to_vec(&job(arguments)?).expect("a job is JSON");
@@ -122,6 +125,19 @@ impl Source {
             }
         }
     }
+}
+
+/// Whether there is a file at all, before brokers are asked for. What is no plain file, such as a pipe, is opened when it
+/// is read: that may have to wait for whoever writes.
+fn look_at(path: &Path) -> io::Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let kind = std::fs::metadata(path)?;
+    if kind.is_dir() {
+        return Err(io::Error::from_raw_os_error(rustix::io::Errno::ISDIR.raw_os_error()));
+    }
+    if kind.is_file() { File::open(path).map(drop) } else { Ok(()) }
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {

@@ -123,8 +123,9 @@ fn a_job_of_options_is_checked_too() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = source(&["--file", "/no/such/jobs"]).next().expect_err("there is none");
-    assert!(error.to_string().starts_with("/no/such/jobs: "), "{error}");
+    let line = Line::parse_from(["send", "--file", "/no/such/jobs"]);
+    let error = Source::new(&line.arguments).err().expect("there is none");
+    assert!(error.starts_with("/no/such/jobs: "), "{error}");
 }
 
 #[test]
