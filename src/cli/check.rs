@@ -10,17 +10,14 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::Args;
-use indicatif::ProgressBar;
 
 use super::output::{self, Lines, failed, written};
-use super::{ConfigurationArguments, WRONG_CONFIGURATION, duration, wrong_configuration};
+use super::{ConfigurationArguments, WRONG_CONFIGURATION, duration, spinner, wrong_configuration};
 use crate::config::{self, Config, Problems};
 use crate::kafka::{self as cluster, StartProblem};
 use crate::smtp::inspect as relay;
 use crate::templates::Templates;
 use report::{Line, Report};
-
-const BETWEEN_TICKS: Duration = Duration::from_millis(100);
 
 #[derive(Args, Debug)]
 #[command(
@@ -148,14 +145,10 @@ enum NotAsked {
 fn ask_everybody(config: &Config, within: Duration) -> Result<Vec<Line>, NotAsked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(NotAsked::NotSetUp)?;
-    // Drawn on stderr, and only where that is a terminal.
-    let spinner = ProgressBar::new_spinner().with_message("asking Kafka and the relay");
-    spinner.enable_steady_tick(BETWEEN_TICKS);
-    let (cluster, relay) = runtime.block_on(async {
+    let (cluster, relay) = runtime.block_on(spinner::beside("asking Kafka and the relay", async {
         let cluster = cluster::inspect::inspect(&config.kafka, within);
         tokio::join!(cluster, relay::inspect(&config.smtp, within))
-    });
-    spinner.finish_and_clear();
+    }));
     // A question that nobody answers any more ends with the process.
     runtime.shutdown_background();
     let mut lines = match cluster {

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use super::output::{Lines, failed, written};
+use super::spinner::Spinner;
 use super::{ConfigurationArguments, WRONG_USAGE, duration, output, wrong_configuration};
 use crate::config;
 
@@ -94,6 +95,7 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
 /// Asks once, and then again until `wait` is over. The error is the last answer's.
 fn ask_until_well(url: &str, wait: Duration) -> Result<(), String> {
     let gives_up = Instant::now() + wait;
+    let spinner = Spinner::new("asking the service");
     loop {
         let left = gives_up.saturating_duration_since(Instant::now());
         // The first try has its time even without a wait, a later one only what is left.
@@ -101,7 +103,10 @@ fn ask_until_well(url: &str, wait: Duration) -> Result<(), String> {
         match ask(url, limit) {
             Ok(()) => return Ok(()),
             Err(why) if Instant::now() + BETWEEN_TRIES >= gives_up => return Err(why),
-            Err(_) => thread::sleep(BETWEEN_TRIES),
+            Err(_) => {
+                spinner.look();
+                thread::sleep(BETWEEN_TRIES);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ mod run;
 mod schema;
 mod send;
 mod signals;
+mod spinner;
 mod table;
 mod template;
 mod variables;

@@ -43,7 +43,7 @@ const JOB_OPTIONS: [&str; 20] = [
     group = ArgGroup::new("content").args(["otp", "template", "text", "html", "file"]).required(true).multiple(true),
     after_help = "Each job's topic-partition-offset is printed once the brokers have it. Where no broker answers it is given up \
                   after 10 s. Ctrl-C ends it once what is under way is told; a second time at once.\n\n\
-                  Exit codes: 0 all were sent, 1 some were not, 2 wrong usage, 78 wrong configuration, or Kafka refuses.\n\n\
+                  Exit codes: 0 all were sent, 1 some were not, 2 wrong usage, 78 wrong configuration, or no topic or login in Kafka.\n\n\
                   Example:\n  mailroom send --to ada@example.com --subject Hello --text 'How are you?'\n  \
                   mailroom send --to ada@example.com --template order --var id=7 --expires-in 1h\n  \
                   mailroom send --file jobs.ndjson --rate 50\n  \

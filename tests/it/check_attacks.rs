@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::check_online::{checked, has};
 use crate::harness::certificate::Certificate;
-use crate::harness::command_line::{run, stderr, valid};
+use crate::harness::command_line::{at_a_terminal, run, stderr, valid};
 use crate::harness::{Kafka, Queue, RecordingSmtp, Settings, starttls_front};
 
 const CHECK: &[&str] = &["check", "--online", "--json"];
@@ -35,6 +35,22 @@ fn who_takes_the_connection_and_says_nothing_is_given_up_and_what_was_seen_befor
         assert!(has(&checks, "smtp.connect", "pass", ""), "{checks:#?}");
         assert!(has(&checks, step, "fail", "in time"), "{security}: {checks:#?}");
     }
+}
+
+#[test]
+fn at_a_terminal_something_moves_while_nobody_answers() {
+    let (_broker, broker) = silent();
+    let (_relay, relay) = silent();
+    let settings = valid()
+        .set("kafka.brokers", format!("127.0.0.1:{broker}"))
+        .set("smtp.host", "127.0.0.1")
+        .set("smtp.port", relay);
+    let (code, told) = at_a_terminal(&settings, "check --online --within 3s");
+    assert_eq!(code, Some(1), "{told:?}");
+    let (moves, report) = told.split_once("failed ").expect("a report");
+    assert!(moves.contains("asking Kafka and the relay") && !report.contains("asking"), "{told:?}");
+    let (code, told) = at_a_terminal(&valid(), "health ready --url http://127.0.0.1:1 --wait 3s");
+    assert!(code == Some(1) && told.contains("asking the service"), "{told:?}");
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use std::io;
 use std::process::Stdio;
 
-use crate::harness::command_line::{run, valid};
-use crate::harness::process;
+use crate::harness::command_line::{at_a_terminal, run, valid};
 
 /// Commands that write data and ask nobody.
 const WRITING: &[&[&str]] = &[
@@ -55,12 +54,9 @@ fn what_goes_into_a_pipe_has_no_colours_and_stderr_nothing_where_all_is_well() {
 #[test]
 fn at_a_terminal_no_color_is_heeded() {
     for (no_color, coloured) in [("", true), ("1", false)] {
-        let mut terminal = std::process::Command::new("script");
-        let line = format!("exec {} deliver", env!("CARGO_BIN_EXE_mailroom"));
-        terminal.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]);
-        terminal.env("TERM", "xterm").env("NO_COLOR", no_color).env_remove("CLICOLOR_FORCE");
-        let output = process::run(terminal, b"");
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
-        assert_eq!(output.stdout.contains(&0x1b), coloured, "NO_COLOR={no_color:?}: {output:?}");
+        let settings = valid().environment("NO_COLOR", no_color).environment("CLICOLOR_FORCE", "0");
+        let (code, told) = at_a_terminal(&settings, "deliver");
+        assert_eq!(code, Some(2), "{told}");
+        assert_eq!(told.contains('\x1b'), coloured, "NO_COLOR={no_color:?}: {told:?}");
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
-/// What takes no longer needs no bar.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::cli::spinner::PATIENCE;
+
 const BETWEEN_TICKS: Duration = Duration::from_millis(200);
 
 /// Hidden at first; for good where stderr is no terminal.
