@@ -201,7 +201,8 @@ impl Joining {
 
     /// It takes a while, so it runs beside the start; what it finds ends the process all the same.
     async fn check_rights(self, refuse: oneshot::Sender<StartProblem>) {
-        if let Err(problem @ StartProblem::Misconfigured(_)) = kafka::rights::check(&self.config.kafka).await
+        if let Err(problem @ StartProblem::Misconfigured(_)) =
+            kafka::rights::check(&self.config.kafka, kafka::rights::AT_THE_START).await
         {
             // As above.
             let _ = refuse.send(problem);

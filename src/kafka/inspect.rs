@@ -13,6 +13,7 @@ use super::problem::StartProblem;
 use super::{properties, rights};
 use crate::config;
 
+pub use super::rights::Granted;
 pub use brokers::{BrokerInspection, Silence};
 pub use group::GroupInspection;
 pub use topics::{TopicFacts, TopicInspection, TopicSettings, TopicState};
@@ -40,8 +41,8 @@ pub struct ClusterAnswers {
     pub dlq_topic: TopicInspection,
     /// In words why not, where it can't be found out; none where the topic is not there.
     pub group: Option<Result<GroupInspection, String>>,
-    /// The right to read, to be in the group and to write at all; none where a topic is not there.
-    pub rights: Option<Result<(), StartProblem>>,
+    /// The right to read, to be in the group and to write dead letters; none where a topic is not there.
+    pub rights: Option<Result<Granted, StartProblem>>,
     /// `offset.metadata.max.bytes` of a broker; none where the broker does not tell.
     pub offset_metadata_bytes: Option<u64>,
 }
@@ -72,7 +73,7 @@ pub async fn inspect(config: &config::Kafka, limit: Duration) -> Result<ClusterI
         if topic_is_there { Some(asked.await.unwrap_or_else(|_| Ok(Err(late())))) } else { None }
     };
     let rights = async {
-        let asked = timeout_at(ends, rights::check(config));
+        let asked = timeout_at(ends, rights::check(config, ANSWER_TIMEOUT));
         if both_are_there {
             Some(asked.await.unwrap_or_else(|_| Err(StartProblem::Away(late()))))
         } else {

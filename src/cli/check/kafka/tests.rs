@@ -56,7 +56,7 @@ fn answers() -> ClusterAnswers {
             TopicSettings { max_message_bytes: Some(1_463_654), ..settings() },
         ),
         group: Some(Ok(GroupInspection { committed: 3, waiting: 1, ..GroupInspection::default() })),
-        rights: Some(Ok(())),
+        rights: Some(Ok(Granted { reading: true, writing: true })),
         offset_metadata_bytes: Some(4096),
     }
 }
@@ -189,6 +189,10 @@ fn what_a_new_group_would_send_and_who_else_is_in_it_is_told() {
 
 #[test]
 fn missing_rights_and_short_offset_metadata_are_told() {
+    for granted in [Granted { reading: false, writing: true }, Granted { reading: true, writing: false }] {
+        let rights = Some(Ok(granted));
+        assert_eq!(noted(&said(ClusterAnswers { rights, ..answers() })), [(Status::Warned, "kafka.rights")]);
+    }
     let rights = Some(Err(StartProblem::Misconfigured("no right".into())));
     assert_eq!(noted(&said(ClusterAnswers { rights, ..answers() })), [(Status::Failed, "kafka.rights")]);
     let short = ClusterAnswers { offset_metadata_bytes: Some(1024), ..answers() };
