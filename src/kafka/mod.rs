@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod intake;
 pub mod late;
 pub mod letter;
+mod operations;
 mod out_of_range;
 mod partitions;
 pub mod problem;

@@ -40,8 +40,8 @@ pub async fn ensure(config: &config::Kafka) -> Result<(), StartProblem> {
 
 fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     let observer = watermarks::observer(config)?;
-    let missing_topic = !exists(&observer, config, &config.topic)?;
-    let missing_letters = !exists(&observer, config, &config.dlq_topic)?;
+    let missing_topic = !exists(&observer, config, &config.topic, ANSWER_TIMEOUT)?;
+    let missing_letters = !exists(&observer, config, &config.dlq_topic, ANSWER_TIMEOUT)?;
     let missing: Vec<&str> = [(missing_topic, &config.topic), (missing_letters, &config.dlq_topic)]
         .into_iter()
         .filter_map(|(missing, name)| missing.then_some(name.as_str()))
@@ -78,8 +78,16 @@ pub fn letter_bytes(job_bytes: u64) -> u64 {
 }
 
 /// Whether the brokers know the topic.
-fn exists(observer: &Observer, config: &config::Kafka, topic: &str) -> Result<bool, StartProblem> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
+///
+/// # Errors
+/// `Away` when none answers within `limit`, `Misconfigured` when all refuse the credentials, or this topic.
+pub(super) fn exists(
+    observer: &Observer,
+    config: &config::Kafka,
+    topic: &str,
+    limit: Duration,
+) -> Result<bool, StartProblem> {
+    let deadline = Instant::now() + limit;
     let mut refused = None;
     let mut last = None;
     while Instant::now() < deadline {
@@ -183,7 +191,7 @@ fn max_message_bytes(admin: &AdminClient<DefaultClientContext>, topic: &str) -> 
 fn wait_until_known(observer: &Observer, config: &config::Kafka, topic: &str) -> Result<(), StartProblem> {
     let deadline = Instant::now() + KNOWN_TIMEOUT;
     while Instant::now() < deadline {
-        if exists(observer, config, topic)? {
+        if exists(observer, config, topic, ANSWER_TIMEOUT)? {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(50));
