@@ -4,8 +4,11 @@
 //! `scripts/setup test` fetches the servers.
 
 mod any_email;
+mod check_attacks;
 mod check_online;
 mod cli;
+mod cli_pipes;
+mod cli_send;
 mod connections;
 mod dashboards;
 mod dead_letters;
