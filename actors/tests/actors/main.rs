@@ -8,6 +8,7 @@ mod circuit;
 mod deaths;
 mod expiry;
 mod lateness;
+mod letters;
 mod liveness;
 mod pausing;
 mod resizing;
