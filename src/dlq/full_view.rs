@@ -135,8 +135,12 @@ impl StepView {
 /// What keeps these bytes from being a letter, without a word of them.
 fn wrong_with(bytes: Option<&[u8]>) -> Option<String> {
     let Some(bytes) = bytes else { return Some("the record has no value".into()) };
-    let error = serde_json::from_slice::<Letter<'_>>(bytes).err()?;
-    let place = format!("(line {}, column {})", error.line(), error.column());
+    if Letter::read(bytes).is_some() {
+        return None;
+    }
+    let error = serde_json::from_slice::<Letter<'_>>(bytes).err();
+    let place = error.map(|error| format!("(line {}, column {})", error.line(), error.column()));
+    let place = place.unwrap_or_default();
     Some(match serde_json::from_slice::<Value>(bytes) {
         Err(_) if std::str::from_utf8(bytes).is_err() => "it is no JSON: not UTF-8".into(),
         Err(_) => format!("it is no JSON {place}"),
