@@ -155,6 +155,18 @@ impl TestWorker {
     }
 
     pub fn request(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Reply {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
+        self.request_with(method, path, &headers, body)
+    }
+
+    pub fn request_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Reply {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(std::time::Duration::from_secs(30)))
@@ -162,8 +174,8 @@ impl TestWorker {
             .into();
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = match body {
             Some(body) => agent.run(request.body(body.to_owned()).expect("the request is well formed")),
