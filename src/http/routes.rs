@@ -142,7 +142,7 @@ async fn respond(
     }
     body::check_announced_size(request, limits.body_bytes)?;
     let body = if endpoint.reads_a_body() {
-        let accepted_at = request.conn_data::<Lifetime>().map_or_else(Instant::now, Lifetime::accepted_at);
+        let accepted_at = lifetime.map_or_else(Instant::now, Lifetime::accepted_at);
         body::read(payload, limits.body_bytes, accepted_at + limits.arrival).await?
     } else {
         Bytes::new()
@@ -160,22 +160,10 @@ async fn respond(
             Ok(health_json(report.passes(), &report))
         }
         Endpoint::Pool => pool::show(doors, limits.answer).await,
-<<<<<<< HEAD
-        Endpoint::ResizePool | Endpoint::PauseIntake | Endpoint::ResumeIntake => {
-            let accepted_at = lifetime.map_or_else(Instant::now, Lifetime::accepted_at);
-            let body = body::read(payload, limits.body_bytes, accepted_at + limits.arrival).await?;
-            match endpoint {
-                Endpoint::PauseIntake => consumer::pause(doors, limits.answer, &body).await,
-                Endpoint::ResumeIntake => consumer::resume(doors, limits.answer, &body).await,
-                _ => pool::resize(doors, limits.answer, &body).await,
-            }
-        }
-=======
         Endpoint::ResizePool => pool::resize(doors, limits.answer, &body).await,
         Endpoint::PauseIntake => consumer::pause(doors, limits.answer, &body).await,
         Endpoint::ResumeIntake => consumer::resume(doors, limits.answer, &body).await,
         Endpoint::Dlq(endpoint) => dlq::answer(endpoint, request, door, &body).await,
->>>>>>> http11
     }
 }
 

@@ -42,9 +42,7 @@ struct FakeDoors {
     /// How often a resize was asked for, and to what size at last.
     resizes: AtomicUsize,
     size: AtomicUsize,
-<<<<<<< HEAD
     resumes: AtomicUsize,
-=======
     /// Off, unless it is given.
     archive: Option<FakeArchive>,
 }
@@ -54,7 +52,6 @@ struct FakeDoors {
 enum FakeArchive {
     NotYet,
     Open(Box<Archive>),
->>>>>>> http11
 }
 
 impl FakeDoors {
