@@ -243,9 +243,16 @@ pub trait LetterLog: 'static {
     /// What is due to the redriver in that partition; nothing where it is off.
     fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)>;
 
+    /// Letters a second that the redriver may act on in each partition.
+    fn redrive_rate(&self) -> f64;
+
     /// Where the partition of the queue begins, once letters have left it since it was last swept; none where there is
     /// nothing to sweep.
     fn left_below(&self, partition: i32) -> Option<i64>;
+
+    /// The e-mail, as a job, about letters that were parked since somebody was last told; none where nobody is to be told,
+    /// nothing was parked, or that was less than an hour ago.
+    fn notice(&self, now_ms: i64) -> Option<Record>;
 
     /// Shuts every rival out, then reads the partition's decisions to their end.
     ///

@@ -202,13 +202,14 @@ impl Joining {
         if self.letter_log.is_filled() {
             return Ok(());
         }
+        let notify = redrive.notify.clone();
         let redrive =
             redrive.enabled.then(|| Redrive { waits: redrive.waits.clone(), causes: redrive.causes.clone() });
         let reader = dlq::reader::start(kafka, dlq.index_letters.max(FEWEST_LETTERS), &self.shelf)?;
         let archive = Archive::new(kafka, dlq, &self.shelf)?;
         // The first time, or the log would have been filled.
         let _ = self.doors.archive.set(archive);
-        self.letter_log.fill(KafkaLetterLog::start(kafka, dlq, redrive, &self.shelf, reader)?);
+        self.letter_log.fill(KafkaLetterLog::start(kafka, dlq, redrive, notify, &self.shelf, reader)?);
         Ok(())
     }
 
@@ -261,7 +262,6 @@ fn settings(config: &Config) -> Settings {
         drain_timeout: config.worker.drain_timeout,
         dlq_topic: config.kafka.dlq_topic.clone(),
         max_replays: config.dlq.max_replays,
-        redrive_rate: config.dlq.rate,
         connections: ConnectionLife {
             max_emails: config.smtp.max_emails_per_connection,
             idle_timeout: config.smtp.idle_timeout,

@@ -38,8 +38,6 @@ pub struct Settings {
     pub connections: ConnectionLife,
     /// `dlq.max_replays`.
     pub max_replays: u32,
-    /// Letters a second that the redriver acts on in each partition.
-    pub redrive_rate: f64,
 }
 
 /// The world, and what outlives every actor.
@@ -122,7 +120,6 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             log,
             clock: Arc::clone(&world.clock),
             metrics: lines.events.clone(),
-            redrive_rate: settings.redrive_rate,
             max_replays: settings.max_replays,
         }),
         metrics: MetricsParts {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Act, Batch, Known, MAX_BATCH, Opened, Task};
@@ -19,6 +20,7 @@ use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 use tokio::sync::oneshot;
 
+use super::notice;
 use super::reader::Reader;
 use super::records::{Said, Written};
 use super::replay;
@@ -43,6 +45,11 @@ pub struct KafkaLetterLog {
     shelf: Arc<Shelf>,
     membership: Membership,
     redrive: Option<Redrive>,
+    /// Who hears of parked letters.
+    notify: Option<String>,
+    replay_topic: String,
+    /// Letters a second, of all partitions together.
+    rate: f64,
     work: mpsc::Sender<Work>,
     thread: Option<JoinHandle<()>>,
     /// Records of the main queue that an open transaction holds up, as last looked.
@@ -63,6 +70,7 @@ impl KafkaLetterLog {
         kafka: &config::Kafka,
         dlq: &config::Dlq,
         redrive: Option<Redrive>,
+        notify: Option<String>,
         shelf: &Arc<Shelf>,
         reader: Reader,
     ) -> Result<KafkaLetterLog, StartProblem> {
@@ -86,6 +94,9 @@ impl KafkaLetterLog {
             shelf: Arc::clone(shelf),
             membership,
             redrive,
+            notify,
+            replay_topic: dlq.replay_topic.clone(),
+            rate: dlq.rate,
             work,
             thread: Some(thread),
             stalled,
@@ -155,6 +166,17 @@ impl LetterLog for KafkaLetterLog {
         redrive.map_or_else(Vec::new, |redrive| {
             self.shelf.index.read().due(partition, redrive, now_ms, MAX_BATCH)
         })
+    }
+
+    fn notice(&self, now_ms: i64) -> Option<Record> {
+        let to = self.notify.as_ref()?;
+        let parked = self.shelf.parked_since_the_notice(now_ms).filter(|parked| *parked > 0)?;
+        let in_all = self.shelf.index.read().count_all(State::Parked);
+        Some(notice::job(to, parked, in_all, now_ms, &self.replay_topic))
+    }
+
+    fn redrive_rate(&self) -> f64 {
+        self.rate / self.shelf.index.read().partitions().max(1) as f64
     }
 
     fn left_below(&self, partition: i32) -> Option<i64> {
@@ -240,6 +262,7 @@ impl Desk {
             Some(Said::Forgotten(letter)) if letter.partition == partition => {
                 opened.known.remove(&letter.offset);
             }
+            Some(Said::Notified { at_ms }) => opened.notified_ms = Some(at_ms),
             Some(Said::Progress(id, of, progress)) if of == partition => {
                 opened.progress.insert(id, progress);
             }
@@ -283,7 +306,9 @@ impl Desk {
         let scribe = self.scribes.get(&partition);
         let scribe = scribe.ok_or_else(|| NotWritten::Failed("the partition was given up".into()))?;
         let replayed: Vec<&Act> = batch.acts.iter().filter(|act| act.job.is_some()).collect();
-        let jobs: Vec<Outgoing> = replayed.iter().filter_map(|act| act.job.as_ref()).map(outgoing).collect();
+        let jobs = replayed.iter().filter_map(|act| act.job.as_ref());
+        let jobs: Vec<Outgoing> =
+            jobs.chain(batch.notice.iter().map(|notice| &notice.job)).map(outgoing).collect();
         let decided = batch.acts.iter().map(|act| Said::Decided(act.letter, act.decision.clone()));
         let progress =
             batch.progress.iter().map(|(id, progress)| Said::Progress(id.clone(), partition, *progress));
@@ -294,6 +319,7 @@ impl Desk {
             .chain(progress)
             .chain(forgotten)
             .chain(canaries)
+            .chain(batch.notice.iter().map(|notice| Said::Notified { at_ms: notice.at_ms }))
             .map(|said| decision(said.write(), &self.kafka.decisions_topic))
             .collect();
         let mut offsets = scribe.write(&jobs, &said).map_err(|unwritten| match unwritten {
@@ -313,7 +339,7 @@ impl Desk {
     }
 }
 
-fn outgoing(job: &mailroom_actors::domain::job::Record) -> Outgoing {
+fn outgoing(job: &Record) -> Outgoing {
     Outgoing {
         topic: job.topic.to_string(),
         partition: None,

@@ -40,6 +40,9 @@ struct Queue {
     too_large: Cell<Option<i64>>,
     failed_again: Cell<Option<u64>>,
     writes: RefCell<Vec<usize>>,
+    /// Somebody is to be told of parked letters.
+    parked: Cell<bool>,
+    notices: Cell<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,6 +91,14 @@ impl LetterLog for FakeLog {
 
     fn due(&self, _: i32, _: i64) -> Vec<(LetterName, Plan)> {
         Vec::new()
+    }
+
+    fn notice(&self, _: i64) -> Option<Record> {
+        letter(0).job.filter(|_| self.0.parked.get())
+    }
+
+    fn redrive_rate(&self) -> f64 {
+        10.0
     }
 
     fn left_below(&self, _: i32) -> Option<i64> {
@@ -154,6 +165,10 @@ impl LetterLog for FakeLog {
                     *of.0.replays.borrow_mut().entry((partition, act.letter.offset)).or_default() += 1;
                 }
             }
+            if let Some(notice) = &batch.notice {
+                of.0.notices.set(of.0.notices.get() + 1);
+                opened.notified_ms = Some(notice.at_ms);
+            }
             for (id, progress) in &batch.progress {
                 opened.progress.insert(id.clone(), *progress);
             }
@@ -199,11 +214,11 @@ fn letter(offset: i64) -> Letter {
     }
 }
 
-struct Clock;
+struct Clock(tokio::time::Instant);
 
 impl WallClock for Clock {
     fn now(&self) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH
+        DateTime::UNIX_EPOCH + tokio::time::Instant::now().duration_since(self.0)
     }
 }
 
@@ -240,7 +255,8 @@ fn start(queue: &Rc<Queue>) -> (Addr<DlqOwner>, async_channel::Receiver<ChildSig
     let guard = DeathGuard::new(ChildId { name: ActorName::DlqOwner, slot: 0, generation: 1 }, signals);
     let log: Rc<dyn LetterLog> = Rc::new(FakeLog(Rc::clone(queue)));
     let metrics = Line::default();
-    let parts = DlqOwnerParts { log, clock: Arc::new(Clock), metrics, redrive_rate: 10.0, max_replays: 5 };
+    let parts =
+        DlqOwnerParts { log, clock: Arc::new(Clock(tokio::time::Instant::now())), metrics, max_replays: 5 };
     (DlqOwner::new(parts, guard).start(), heard)
 }
 
@@ -382,4 +398,21 @@ async fn a_partition_with_nothing_to_do_is_let_go() {
     seconds(10).await;
     assert_eq!(queue.opens.get(), 3);
     assert_eq!(queue.opened.borrow()[&0].progress["b"].skipped, 3);
+}
+
+#[actix::test]
+async fn parked_letters_are_told_of_once_an_hour_also_by_the_next_worker() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.parked.set(true);
+    let (owner, _heard) = start(&queue);
+    seconds(3_000).await;
+    assert_eq!(queue.notices.get(), 1);
+    seconds(1_000).await;
+    assert_eq!(queue.notices.get(), 2);
+    owner.do_send(Retire);
+    queue.opened.borrow_mut().get_mut(&0).unwrap().notified_ms = Some(1_000_000);
+    let (_next, _heard) = start(&queue);
+    seconds(1_000).await;
+    assert_eq!(queue.notices.get(), 2);
 }
