@@ -3,5 +3,6 @@
 mod fetching;
 mod letters;
 mod once;
+mod redrive;
 
 pub use letters::{Letters, replayed};
