@@ -233,7 +233,8 @@ impl Joining {
 
     /// It takes a while, so it runs beside the start; what it finds ends the process all the same.
     async fn check_rights(self, refuse: oneshot::Sender<StartProblem>) {
-        if let Err(problem @ StartProblem::Misconfigured(_)) = kafka::rights::check(&self.config.kafka).await
+        if let Err(problem @ StartProblem::Misconfigured(_)) =
+            kafka::rights::check(&self.config.kafka, kafka::rights::AT_THE_START).await
         {
             // As above.
             let _ = refuse.send(problem);
@@ -298,6 +299,18 @@ impl Service {
             }
             None => Err("the supervisor does not answer".into()),
         }
+    }
+
+    /// Stops the intake by hand, or starts it again; the door behind `POST /consumer/pause`.
+    ///
+    /// # Errors
+    /// When the supervisor is gone, in words.
+    pub async fn pause(&self, paused: bool) -> Result<(), String> {
+        let changed = match paused {
+            true => self.doors.pause("by a key of the demo, or its scenario".into(), None).await,
+            false => self.doors.resume().await,
+        };
+        changed.map(drop).ok_or_else(|| "the supervisor does not answer".into())
     }
 
     /// The templates that jobs are rendered by; a reload holds from the next attempt on.

@@ -118,7 +118,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             composer: world.composer,
             mask: world.mask,
         },
-        dlq_owner: world.letter_log.map(|log| DlqOwnerParts {
+        dlq_owner: world.letter_log.clone().map(|log| DlqOwnerParts {
             log,
             clock: Arc::clone(&world.clock),
             metrics: lines.events.clone(),
@@ -131,6 +131,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             office: world.office,
             vitals: world.vitals,
             throttle: world.throttle,
+            letter_log: world.letter_log,
             clock: world.clock,
         },
         lines,

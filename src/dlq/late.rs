@@ -10,7 +10,7 @@ use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Opened, Task};
 use mailroom_actors::domain::letters::redrive::Plan;
 use mailroom_actors::domain::letters::run::Tracked;
-use mailroom_actors::ports::{Fetched, LetterLog, NotWritten};
+use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 
 /// Stands in until it is filled; a copy is the same one.
 #[derive(Clone, Default)]
@@ -33,6 +33,10 @@ impl LateLetterLog {
 impl LetterLog for LateLetterLog {
     fn partitions(&self) -> Vec<i32> {
         self.0.get().map_or_else(Vec::new, |log| log.partitions())
+    }
+
+    fn census(&self) -> Census {
+        self.0.get().map_or_else(Census::default, |log| log.census())
     }
 
     fn runs(&self) -> Vec<Tracked> {

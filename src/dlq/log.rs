@@ -3,17 +3,20 @@
 //! All that blocks happens on one thread: a transaction takes some 5 ms, and each partition has one a second at most.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Act, Batch, Known, MAX_BATCH, Opened, Task};
 use mailroom_actors::domain::letters::redrive::{Plan, Redrive};
 use mailroom_actors::domain::letters::run::Tracked;
-use mailroom_actors::ports::{Fetched, LetterLog, NotWritten};
+use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 use tokio::sync::oneshot;
 
 use super::reader::Reader;
@@ -30,6 +33,8 @@ use crate::kafka::scribe::{Outgoing, Scribe, Unwritten};
 /// A million decisions are read in 1.3 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at whether the main queue stalls.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 /// So many bytes of letters are fetched for one batch, and one more.
 const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
 
@@ -40,6 +45,8 @@ pub struct KafkaLetterLog {
     redrive: Option<Redrive>,
     work: mpsc::Sender<Work>,
     thread: Option<JoinHandle<()>>,
+    /// Records of the main queue that an open transaction holds up, as last looked.
+    stalled: Arc<AtomicI64>,
     /// Keeps the shelf up to date.
     _reader: Reader,
 }
@@ -59,6 +66,7 @@ impl KafkaLetterLog {
         shelf: &Arc<Shelf>,
         reader: Reader,
     ) -> Result<KafkaLetterLog, StartProblem> {
+        let stalled = Arc::new(AtomicI64::new(0));
         let mut desk = Desk {
             fetcher: Fetcher::new(kafka)?,
             settled: Settled::new(kafka, &dlq.replay_topic, shelf)?,
@@ -66,11 +74,12 @@ impl KafkaLetterLog {
             replay_topic: dlq.replay_topic.clone(),
             transactional: dlq.transactions,
             scribes: HashMap::new(),
+            stalled: Arc::clone(&stalled),
         };
         let (work, to_do) = mpsc::channel::<Work>();
         let thread = thread::Builder::new()
             .name("dlq-owner".into())
-            .spawn(move || to_do.iter().for_each(|work| work(&mut desk)))
+            .spawn(move || desk.run(&to_do))
             .map_err(|error| StartProblem::Away(format!("no thread for the dead letter queue: {error}")))?;
         let membership = Membership::join(kafka)?;
         Ok(KafkaLetterLog {
@@ -79,6 +88,7 @@ impl KafkaLetterLog {
             redrive,
             work,
             thread: Some(thread),
+            stalled,
             _reader: reader,
         })
     }
@@ -122,6 +132,18 @@ impl Drop for KafkaLetterLog {
 impl LetterLog for KafkaLetterLog {
     fn partitions(&self) -> Vec<i32> {
         self.membership.partitions()
+    }
+
+    fn census(&self) -> Census {
+        let index = self.shelf.index.read();
+        let causes = || Cause::ALL.into_iter().map(Some).chain([None]);
+        let count = |state, cause| i64::try_from(index.count(state, cause)).unwrap_or(i64::MAX);
+        let letters = State::ALL.into_iter().flat_map(|state| causes().map(move |cause| (state, cause)));
+        Census {
+            letters: letters.map(|(state, cause)| (state, cause, count(state, cause))).collect(),
+            oldest_waiting_ms: index.oldest_waiting_ms(),
+            stalled_records: self.stalled.load(Ordering::Relaxed),
+        }
     }
 
     fn runs(&self) -> Vec<Tracked> {
@@ -175,9 +197,29 @@ struct Desk {
     fetcher: Fetcher,
     settled: Settled,
     scribes: HashMap<i32, Scribe>,
+    stalled: Arc<AtomicI64>,
 }
 
 impl Desk {
+    /// Does what there is to do until nobody can ask any more; looks at the main queue now and then.
+    fn run(&mut self, to_do: &mpsc::Receiver<Work>) {
+        let mut looked = Instant::now();
+        loop {
+            match to_do.recv_timeout(BETWEEN_LOOKS) {
+                Ok(work) => work(self),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            if looked.elapsed() >= BETWEEN_LOOKS {
+                looked = Instant::now();
+                match self.settled.stalled_records(&self.kafka.topic) {
+                    Ok(records) => self.stalled.store(records, Ordering::Relaxed),
+                    Err(error) => tracing::debug!(%error, "the queue's ends are not known just now"),
+                }
+            }
+        }
+    }
+
     fn open(&mut self, partition: i32) -> Result<Opened, String> {
         // One after the other: librdkafka takes a second client of the same id for a rival.
         self.scribes.remove(&partition);
@@ -255,7 +297,11 @@ impl Desk {
             .map(|said| decision(said.write(), &self.kafka.decisions_topic))
             .collect();
         let mut offsets = scribe.write(&jobs, &said).map_err(|unwritten| match unwritten {
-            Unwritten::Failed(error) => NotWritten::Failed(error),
+            Unwritten::Failed(error) => {
+                // Who has lost the partition meanwhile hears no more of it.
+                tracing::debug!(partition, %error, "a batch was not written");
+                NotWritten::Failed(error)
+            }
             Unwritten::TooLarge(places) => {
                 let letters =
                     places.iter().filter_map(|place| Some(replayed.get(*place)?.letter.offset)).collect();

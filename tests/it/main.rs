@@ -4,8 +4,11 @@
 //! `scripts/setup test` fetches the servers.
 
 mod any_email;
+mod check_attacks;
 mod check_online;
 mod cli;
+mod cli_pipes;
+mod cli_send;
 mod connections;
 mod dashboards;
 mod dead_letters;
@@ -17,8 +20,11 @@ mod expiry;
 mod guide_story;
 mod harness;
 mod http;
+mod http_health;
+mod http_refusals;
 mod input;
 mod kafka_faults;
+mod metrics;
 mod migration;
 mod numbered_jobs;
 mod offsets;

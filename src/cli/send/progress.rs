@@ -7,8 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
-/// What takes no longer needs no bar.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::cli::spinner::PATIENCE;
+
 const BETWEEN_TICKS: Duration = Duration::from_millis(200);
 
 /// Hidden at first; for good where stderr is no terminal.
@@ -57,6 +57,11 @@ impl Progress {
     pub fn one_more<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.inc(1);
         if self.shares_terminal { self.bar.suspend(print) } else { print() }
+    }
+
+    /// Prints something else on stderr.
+    pub fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
     }
 
     /// Takes the bar off the terminal.

@@ -58,6 +58,11 @@ impl Settings {
         self.environment("MAILROOM_KILL_AT", format!("{point}:{times}"))
     }
 
+    /// The worker stops itself, as by kill -STOP, when it reaches this point for the `times`-th time.
+    pub fn frozen_at(self, point: &str, times: u32) -> Settings {
+        self.environment("MAILROOM_FREEZE_AT", format!("{point}:{times}"))
+    }
+
     /// A variable of the environment that is no key of the configuration.
     pub fn environment(mut self, name: &str, value: impl ToString) -> Settings {
         self.environment.insert(name.to_owned(), value.to_string());
@@ -214,6 +219,13 @@ impl TestWorker {
 
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Whether a SIGSTOP holds it.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // Behind the name, which may hold anything.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     /// Closes our end of its log, or stops reading it, from the next line on.
