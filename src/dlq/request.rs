@@ -1,6 +1,8 @@
 //! A run as it is asked for: what it would do, and what it is once its letters are frozen.
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::filter::Filter;
 use mailroom_actors::domain::letters::rules::{Action, Rules};
 use mailroom_actors::domain::letters::run::Run;
@@ -9,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::shelf::Shelf;
 use crate::config;
+use crate::job;
 
 /// The longest reason, in characters.
 pub const MAX_REASON: usize = 500;
@@ -55,13 +58,16 @@ impl Request {
         if self.canary > 0 && self.action != Action::Replay {
             mistakes.push("only a replay has a canary: nothing else can fail again".to_owned());
         }
-        if self.value.is_some() {
+        if let Some(value) = &self.value {
             if !dlq.allow_edit {
                 mistakes.push("jobs may not be changed here: dlq.allow_edit = true allows it".to_owned());
             }
             if self.action != Action::Replay || self.filter.letters.len() != 1 {
                 mistakes
                     .push("a changed job needs action replay and exactly one letter by its name".to_owned());
+            }
+            if let Err(failure) = job::decode(&record_of(value), usize::MAX) {
+                mistakes.push(format!("the changed job would fail at once: {}", failure.reason));
             }
         }
         mistakes
@@ -96,6 +102,19 @@ impl Request {
             letters: selection.letters,
             value: self.value.clone(),
         }
+    }
+}
+
+/// The record that a changed job is read from before it is one.
+fn record_of(value: &[u8]) -> Record {
+    Record {
+        topic: "".into(),
+        partition: -1,
+        offset: -1,
+        timestamp_ms: None,
+        key: None,
+        value: Some(Bytes::copy_from_slice(value)),
+        headers: Vec::new(),
     }
 }
 

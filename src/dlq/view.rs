@@ -76,6 +76,8 @@ pub struct RowView {
 impl RowView {
     pub fn of(index: &Index, name: LetterName, row: &Row) -> RowView {
         let text = |symbol| index.text(symbol).to_owned();
+        // All that came back are looked through for it.
+        let back = (row.state == State::Replayed).then(|| index.came_back_as(name)).flatten();
         RowView {
             letter: name.to_string(),
             state: row.state.as_str(),
@@ -91,7 +93,7 @@ impl RowView {
             replayable: row.has_original,
             repeat: row.is_repeat,
             replayed_from: index.replayed_from(name).map(|from| from.to_string()),
-            replayed_as: index.came_back_as(name).map(|back| back.to_string()),
+            replayed_as: back.map(|back| back.to_string()),
         }
     }
 }

@@ -346,10 +346,13 @@ fn a_job_is_changed_only_where_that_is_allowed_and_only_of_one_letter() {
     let (error, _) = desk.change("POST", "/dlq/runs", &several).refused(400);
     assert!(error.contains("exactly one letter"), "{error}");
     let one = several.replace("\"cause\": \"quota\"", "\"letters\": [\"0-0\"]");
+    let (error, _) = desk.change("POST", "/dlq/runs", &one).refused(400);
+    assert!(error.contains("would fail at once: nothing to say"), "{error}");
+    let one = one.replace("{\"to\": \"a@b.c\"}", "{\"to\": \"a@b.c\", \"otp\": \"1\"}");
     let answer = desk.change("POST", "/dlq/runs", &one);
     assert_eq!((answer.status, &answer.json()["edited"]), (202, &json!(true)), "{}", answer.body);
     let run = desk.archive.shelf.runs().remove(0).run;
-    assert_eq!(run.value.as_deref(), Some(&b"{\"to\": \"a@b.c\"}"[..]));
+    assert_eq!(run.value.as_deref(), Some(&b"{\"to\": \"a@b.c\", \"otp\": \"1\"}"[..]));
 }
 
 #[test]
