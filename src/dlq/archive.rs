@@ -81,8 +81,8 @@ impl Archive {
     ) -> Result<Archive, StartProblem> {
         Ok(Archive {
             shelf: Arc::clone(shelf),
-            notes: Notes::new(kafka, &kafka.decisions_topic)?,
-            fetcher: Arc::new(Mutex::new(Fetcher::new(kafka)?)),
+            notes: Notes::new(kafka, &kafka.decisions_topic),
+            fetcher: Arc::new(Mutex::new(Fetcher::new(kafka))),
             submitting: Submitting::default(),
             kafka: kafka.clone(),
             dlq: dlq.clone(),

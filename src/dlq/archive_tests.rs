@@ -54,7 +54,7 @@ fn request() -> Request {
 /// The reasons of the runs on the topic, in order.
 fn asked(kafka: &config::Kafka) -> Vec<String> {
     let mut asked = Vec::new();
-    let fetcher = Fetcher::new(kafka).unwrap();
+    let fetcher = Fetcher::new(kafka);
     let read = fetcher.read_all(DECISIONS, 0, FETCH_TIMEOUT, |record| {
         if let Some(Said::Asked(run)) = record.key().and_then(|key| Said::read(key, record.value())) {
             asked.push(run.reason);

@@ -76,7 +76,7 @@ impl KafkaLetterLog {
     ) -> Result<KafkaLetterLog, StartProblem> {
         let stalled = Arc::new(AtomicI64::new(0));
         let mut desk = Desk {
-            fetcher: Fetcher::new(kafka)?,
+            fetcher: Fetcher::new(kafka),
             settled: Settled::new(kafka, &dlq.replay_topic, shelf)?,
             kafka: kafka.clone(),
             replay_topic: dlq.replay_topic.clone(),

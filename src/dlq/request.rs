@@ -76,8 +76,9 @@ impl Request {
     fn rules(&self, dlq: &config::Dlq) -> Rules {
         Rules {
             action: self.action,
-            include_permanent: self.include_permanent,
-            include_parked: self.include_parked,
+            // A changed job is not the one that failed.
+            include_permanent: self.include_permanent || self.value.is_some(),
+            include_parked: self.include_parked || self.value.is_some(),
             max_replays: dlq.max_replays,
         }
     }

@@ -1,5 +1,6 @@
 //! Where topics begin and end, and how far the workers' group has committed: asked from the side.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,23 +15,37 @@ use crate::config;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Two clients that read nothing; each call blocks, 10 s at most.
+/// Clients that read nothing; each call blocks, 10 s at most.
 pub struct Ends {
     observer: watermarks::Observer,
-    member: BaseConsumer<ClientLog>,
+    /// Sees only what is committed.
+    stable: BaseConsumer<ClientLog>,
+    config: config::Kafka,
+    /// Of the workers' group, without joining it; made when it is needed first.
+    member: OnceCell<BaseConsumer<ClientLog>>,
 }
 
 impl Ends {
     /// # Errors
     /// `Misconfigured`, when librdkafka does not take the properties.
     pub fn new(config: &config::Kafka) -> Result<Ends, StartProblem> {
-        let mut properties = properties::consumer(config);
-        // A static member's name stays the worker's own.
-        properties.remove("group.instance.id");
-        let member = properties
+        let stable = properties::follower(config)
             .create_with_context(ClientLog::new("ends"))
             .map_err(|error| StartProblem::from_creation(&error))?;
-        Ok(Ends { observer: watermarks::observer(config)?, member })
+        let observer = watermarks::observer(config)?;
+        Ok(Ends { observer, stable, config: config.clone(), member: OnceCell::new() })
+    }
+
+    fn member(&self) -> Result<&BaseConsumer<ClientLog>, String> {
+        if self.member.get().is_none() {
+            let mut properties = properties::consumer(&self.config);
+            // A static member's name stays the worker's own.
+            properties.remove("group.instance.id");
+            let made = properties.create_with_context(ClientLog::new("ends"));
+            // It was empty a moment ago, and this is the only thread.
+            let _ = self.member.set(made.map_err(|error| error.to_string())?);
+        }
+        Ok(self.member.get().expect("it has just been made"))
     }
 
     /// Of each partition the first offset and the one behind the last record, open transactions included.
@@ -59,9 +74,9 @@ impl Ends {
     /// # Errors
     /// In words, when not all leaders answer.
     pub fn held_up(&self, topic: &str) -> Result<i64, String> {
-        // The member reads what is committed only, so it is told where that ends; asked first, it is never ahead.
+        // Asked first, it is never ahead of the other.
         let partitions: Vec<i32> = self.of(topic)?.into_iter().map(|end| end.partition).collect();
-        let stable = watermarks::ask(&self.member, topic, &partitions, ANSWER_TIMEOUT)
+        let stable = watermarks::ask(&self.stable, topic, &partitions, ANSWER_TIMEOUT)
             .map_err(|error| format!("topic {topic}: {error}"))?;
         let ends = self.of(topic)?;
         let held = stable.iter().filter_map(|stable| {
@@ -81,7 +96,7 @@ impl Ends {
             list.add_partition(topic, *partition);
         }
         let answers = self
-            .member
+            .member()?
             .committed_offsets(list, ANSWER_TIMEOUT)
             .map_err(|error| format!("the group's offsets: {error}"))?;
         let offset = |of: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match of.offset() {

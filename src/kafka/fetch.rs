@@ -1,5 +1,6 @@
 //! Single records by their coordinates, as they lie on a topic.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,31 +9,35 @@ use mailroom_actors::domain::job::Record;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::client_log::ClientLog;
 use super::follow::Seen;
 use super::out_of_range::is_out_of_range;
-use super::problem::StartProblem;
 use super::{properties, record};
 use crate::config;
 
 /// Records that lie farther apart than this are sought one by one.
 const NEAR: i64 = 1_000;
 
-/// A client that reads what it is asked for.
+/// Reads what it is asked for, by a client that is made when it is needed first.
 pub struct Fetcher {
-    consumer: BaseConsumer<ClientLog>,
+    properties: ClientConfig,
+    consumer: OnceCell<BaseConsumer<ClientLog>>,
 }
 
 impl Fetcher {
-    /// # Errors
-    /// `Misconfigured`, when librdkafka does not take the properties.
-    pub fn new(config: &config::Kafka) -> Result<Fetcher, StartProblem> {
-        let consumer = properties::follower(config)
-            .create_with_context(ClientLog::new("fetcher"))
-            .map_err(|error| StartProblem::from_creation(&error))?;
-        Ok(Fetcher { consumer })
+    pub fn new(config: &config::Kafka) -> Fetcher {
+        Fetcher { properties: properties::follower(config), consumer: OnceCell::new() }
+    }
+
+    fn consumer(&self) -> Result<&BaseConsumer<ClientLog>, String> {
+        if self.consumer.get().is_none() {
+            let made = self.properties.create_with_context(ClientLog::new("fetcher"));
+            // It was empty a moment ago, and nobody else can have filled it.
+            let _ = self.consumer.set(made.map_err(|error| error.to_string())?);
+        }
+        Ok(self.consumer.get().expect("it has just been made"))
     }
 
     /// The records of one partition at these offsets; those that are not there are left out. Blocks, at most `limit`.
@@ -72,12 +77,13 @@ impl Fetcher {
             is_lost: false,
         };
         let deadline = Instant::now() + limit;
+        let consumer = self.consumer()?;
         let result = (|| {
             let mut position = None::<i64>;
             // What was passed on the way was found, or is not there.
             while let Some(&offset) = offsets.range(reading.next..).next().filter(|_| reading.bytes > 0) {
                 if position.is_none_or(|at| offset - at > NEAR) {
-                    self.assign(topic, partition, offset).map_err(|error| error.to_string())?;
+                    assign(consumer, topic, partition, offset).map_err(|error| error.to_string())?;
                 }
                 self.read_to(offset, deadline, &mut reading)?;
                 position = Some(reading.next).filter(|_| !reading.is_lost);
@@ -86,7 +92,7 @@ impl Fetcher {
             Ok(())
         })();
         // What it fetched ahead is of no use.
-        let _ = self.consumer.unassign();
+        let _ = consumer.unassign();
         let below = if reading.bytes > 0 { i64::MAX } else { reading.next };
         result.map(|()| (reading.found, below))
     }
@@ -103,16 +109,17 @@ impl Fetcher {
         mut each: impl FnMut(&Seen<'_>),
     ) -> Result<(), String> {
         let deadline = Instant::now() + limit;
+        let consumer = self.consumer()?;
         let mut list = TopicPartitionList::with_capacity(1);
         let assigned = list
             .add_partition_offset(topic, partition, Offset::Beginning)
-            .and_then(|()| self.consumer.assign(&list));
+            .and_then(|()| consumer.assign(&list));
         assigned.map_err(|error| error.to_string())?;
         let result = loop {
             if Instant::now() >= deadline {
                 break Err(format!("topic {topic} could not be read to its end in time"));
             }
-            match self.consumer.poll(Duration::from_millis(100)) {
+            match consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => each(&Seen::of(&message)),
                 Some(Err(KafkaError::PartitionEOF(_))) => break Ok(()),
                 Some(Err(error)) if is_missing(&error) => break Err(format!("topic {topic}: {error}")),
@@ -120,40 +127,43 @@ impl Fetcher {
             }
         };
         // As above.
-        let _ = self.consumer.unassign();
+        let _ = consumer.unassign();
         result
     }
 
     /// Reads on until the record at `awaited`, or one behind it, or the end of the log has come, and keeps what is wanted.
     fn read_to(&self, awaited: i64, deadline: Instant, reading: &mut Reading<'_>) -> Result<(), String> {
+        let consumer = self.consumer()?;
         while reading.next <= awaited && reading.bytes > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(format!("no broker gave record {awaited} of topic {} in time", reading.topic));
             }
-            match self.consumer.poll(left.min(Duration::from_millis(100))) {
+            match consumer.poll(left.min(Duration::from_millis(100))) {
                 Some(Ok(message)) => reading.take(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) => reading.next = i64::MAX,
                 Some(Err(error)) if is_out_of_range(&error) => {
                     // What lies below the first record has left the topic; behind the last there is nothing.
-                    let (low, _) = self
-                        .consumer
+                    let (low, _) = consumer
                         .fetch_watermarks(&reading.topic, reading.partition, left)
                         .map_err(|error| format!("topic {}: {error}", reading.topic))?;
                     reading.next = if awaited < low { low } else { i64::MAX };
                     reading.is_lost = true;
+                }
+                Some(Err(error)) if is_missing(&error) => {
+                    return Err(format!("topic {}: {error}", reading.topic));
                 }
                 Some(Err(_)) | None => {}
             }
         }
         Ok(())
     }
+}
 
-    fn assign(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-        self.consumer.assign(&list)
-    }
+fn assign(consumer: &BaseConsumer<ClientLog>, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    consumer.assign(&list)
 }
 
 struct Reading<'a> {

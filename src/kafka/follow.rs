@@ -116,7 +116,6 @@ pub fn follow(
         .map_err(|error| StartProblem::from_creation(&error))?;
     let stopped = Arc::new(AtomicBool::new(false));
     let mut follower = Follower {
-        observer: watermarks::observer(config)?,
         consumer,
         topic: topic.to_owned(),
         newest,
@@ -134,7 +133,6 @@ pub fn follow(
 }
 
 struct Follower<L> {
-    observer: watermarks::Observer,
     consumer: BaseConsumer<ClientLog>,
     topic: String,
     newest: Option<u64>,
@@ -182,8 +180,7 @@ impl<L: Listener> Follower<L> {
 
     /// Whether all of the topic's partitions were seen.
     fn look(&mut self) -> bool {
-        while self.observer.poll(Duration::ZERO).is_some() {}
-        let Ok(metadata) = self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT) else {
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT) else {
             return false;
         };
         let partitions: Vec<i32> = metadata
@@ -195,7 +192,7 @@ impl<L: Listener> Follower<L> {
         if partitions.is_empty() {
             return false;
         }
-        let Ok(ends) = watermarks::ask(&self.observer, &self.topic, &partitions, ANSWER_TIMEOUT) else {
+        let Ok(ends) = watermarks::ask(&self.consumer, &self.topic, &partitions, ANSWER_TIMEOUT) else {
             return false;
         };
         // The newest are counted over all partitions, so the start waits until each has answered.

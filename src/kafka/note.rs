@@ -1,11 +1,12 @@
 //! Puts single records on a compacted topic, and returns once all in-sync replicas have them.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::client_log::ClientLog;
-use super::problem::StartProblem;
 use super::properties;
 use crate::config;
 
@@ -14,20 +15,26 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// May be used by many at once; a copy is the same producer.
 #[derive(Clone)]
 pub struct Notes {
-    producer: FutureProducer<ClientLog>,
+    properties: ClientConfig,
+    /// Made when it is needed first.
+    producer: Arc<OnceLock<FutureProducer<ClientLog>>>,
     topic: String,
 }
 
 impl Notes {
-    /// # Errors
-    /// `Misconfigured`, when librdkafka does not take the properties.
-    pub fn new(config: &config::Kafka, topic: &str) -> Result<Notes, StartProblem> {
+    pub fn new(config: &config::Kafka, topic: &str) -> Notes {
         let mut properties = properties::producer(config);
         properties.set("delivery.timeout.ms", ANSWER_TIMEOUT.as_millis().to_string());
-        let producer = properties
-            .create_with_context(ClientLog::new("notes"))
-            .map_err(|error| StartProblem::from_creation(&error))?;
-        Ok(Notes { producer, topic: topic.to_owned() })
+        Notes { properties, producer: Arc::default(), topic: topic.to_owned() }
+    }
+
+    fn producer(&self) -> Result<&FutureProducer<ClientLog>, String> {
+        if self.producer.get().is_none() {
+            let made = self.properties.create_with_context(ClientLog::new("notes"));
+            // Somebody may have been quicker: then that one is used.
+            let _ = self.producer.set(made.map_err(|error| error.to_string())?);
+        }
+        Ok(self.producer.get().expect("it has just been made"))
     }
 
     /// Returns the record's offset. Needs a tokio runtime.
@@ -39,7 +46,7 @@ impl Notes {
         if let Some(value) = value {
             record = record.payload(value);
         }
-        match self.producer.send(record, ANSWER_TIMEOUT).await {
+        match self.producer()?.send(record, ANSWER_TIMEOUT).await {
             Ok(delivery) => Ok(delivery.offset),
             Err((error, _)) => Err(format!("topic {}: {error}", self.topic)),
         }

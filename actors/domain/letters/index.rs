@@ -28,6 +28,8 @@ pub struct Index {
     ahead: HashMap<LetterName, Ahead>,
     /// Letters of jobs that had been replayed, and the letter that each was replayed from.
     replayed_from: HashMap<LetterName, LetterName>,
+    /// The other way round: the newest that each came back as.
+    came_back_as: HashMap<LetterName, LetterName>,
     sources: Sources,
 }
 
@@ -42,6 +44,7 @@ impl Index {
             counts: Default::default(),
             ahead: HashMap::new(),
             replayed_from: HashMap::new(),
+            came_back_as: HashMap::new(),
             sources: Sources::default(),
         }
     }
@@ -64,6 +67,7 @@ impl Index {
         self.counts[state_number(State::Waiting)][cause_number(letter.cause)] += 1;
         if let Some(from) = replayed_from {
             self.replayed_from.insert(name, from);
+            self.came_back_as.insert(from, name);
         }
         if let Some(Ahead { letter_timestamp_ms, state, decided_at }) = self.ahead.remove(&name) {
             self.decide(name, letter_timestamp_ms, state, decided_at);
@@ -169,11 +173,9 @@ impl Index {
         self.replayed_from.get(&name).copied()
     }
 
-    /// The letter that this one's replay came back as; the newest, where there are several.
+    /// The letter that this one's replay came back as; the one that came in last, where there are several.
     pub fn came_back_as(&self, name: LetterName) -> Option<LetterName> {
-        let mut back = self.replayed_from.iter().filter(|(_, from)| **from == name).map(|(back, _)| *back);
-        let first = back.next()?;
-        Some(back.fold(first, |newest, each| newest.max(each)))
+        self.came_back_as.get(&name).copied()
     }
 
     /// How many of these letters have come back, as letters that are not older than that time stamp.
@@ -207,8 +209,11 @@ impl Index {
         let Some(columns) = self.partitions.get_mut(&partition).filter(|_| count > 0) else { return };
         for at in 0..count {
             self.counts[state_number(columns.states[at])][cause_number(columns.cause(at))] -= 1;
-            if !self.replayed_from.is_empty() {
-                self.replayed_from.remove(&LetterName { partition, offset: columns.offsets[at] });
+            let name = LetterName { partition, offset: columns.offsets[at] };
+            if let Some(from) = self.replayed_from.remove(&name)
+                && self.came_back_as.get(&from) == Some(&name)
+            {
+                self.came_back_as.remove(&from);
             }
         }
         columns.drop_first(count);

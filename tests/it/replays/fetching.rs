@@ -16,7 +16,7 @@ fn fetcher(queue: &Queue<'_>) -> Fetcher {
     let brokers = format!("kafka.brokers={}", queue.kafka.address());
     let sources = Sources { settings: vec![brokers], ..Sources::default() };
     let config = load_kafka(&sources).expect("it is well configured");
-    Fetcher::new(&config).expect("librdkafka takes it")
+    Fetcher::new(&config)
 }
 
 #[test]
