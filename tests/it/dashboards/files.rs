@@ -84,8 +84,7 @@ fn each_panel_has_its_place_its_unit_and_says_what_good_looks_like() {
 #[test]
 fn each_alert_has_a_runbook_a_test_that_it_fires_and_one_that_it_does_not() {
     let alerts = read(&root().join("dashboards/alerts.yml"));
-    let tests = read(&root().join("dashboards/alerts_test.yml"))
-        + &read(&root().join("dashboards/alerts_days_test.yml"));
+    let tests = read(&root().join("dashboards/alerts_test.yml"));
     let index = read(&root().join("docs/runbooks/README.md"));
     let mut names = BTreeSet::new();
     for rule in alerts.split("- alert: ").skip(1) {

@@ -1,6 +1,7 @@
 //! What the dashboard, the alerts and the runbooks say is asked of a real Prometheus that scrapes a real worker.
 
 mod files;
+mod gauges;
 mod queries;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ fn class(script: &str) -> &'static str {
         "kafka-topics.sh" => "org.apache.kafka.tools.TopicCommand",
         "kafka-configs.sh" => "kafka.admin.ConfigCommand",
         "kafka-consumer-groups.sh" => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        "kafka-transactions.sh" => "org.apache.kafka.tools.TransactionsCommand",
         "kafka-console-consumer.sh" => "org.apache.kafka.tools.consumer.ConsoleConsumer",
         other => panic!("which class is {other}?"),
     }
