@@ -236,7 +236,11 @@ impl Desk {
                 looked = Instant::now();
                 match self.settled.stalled_records(&self.kafka.topic) {
                     Ok(records) => self.stalled.store(records, Ordering::Relaxed),
-                    Err(error) => tracing::debug!(%error, "the queue's ends are not known just now"),
+                    // What is not known is not alarming; that brokers are away is told elsewhere.
+                    Err(error) => {
+                        self.stalled.store(0, Ordering::Relaxed);
+                        tracing::debug!(%error, "the queue's ends are not known just now");
+                    }
                 }
             }
         }

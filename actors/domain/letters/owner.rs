@@ -239,6 +239,7 @@ impl Owner {
                 let rules = Rules { action: Action::Replay, include_permanent, include_parked, max_replays };
                 let made = match rules.judge(&facts, now_ms) {
                     Ok(made) => made,
+                    Err(Skip::Expired) => return Err(Skip::Expired),
                     // What it can't do a human must look at.
                     Err(_) => State::Parked,
                 };

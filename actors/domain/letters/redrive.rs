@@ -17,7 +17,7 @@ pub struct Redrive {
 /// What the redriver does with a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// It is none of its letters.
+    /// It is none of its letters, or nobody wants it any more by then.
     Leave,
     /// At that time, milliseconds since the epoch.
     ReplayAt(i64),
@@ -34,9 +34,9 @@ impl Redrive {
         let wait = usize::try_from(facts.replay_count).ok().and_then(|replays| self.waits.get(replays));
         let Some(wait) = wait.filter(|_| facts.has_original) else { return Plan::Park };
         let due = timestamp_ms.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-        // It would expire before: nothing is left to wait for.
+        // It expires before: then nobody wants it any more, and no human need be called for it.
         if facts.expires_at_ms.is_some_and(|expires| expires <= due) {
-            Plan::Park
+            Plan::Leave
         } else {
             Plan::ReplayAt(due)
         }
@@ -79,9 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn what_expires_while_it_waits_or_can_t_be_replayed_needs_a_human_at_once() {
+    fn what_expires_while_it_waits_is_left_and_what_can_t_be_replayed_needs_a_human_at_once() {
         let expiring = |expires| Facts { expires_at_ms: Some(expires), ..facts() };
-        assert_eq!(redrive().plan(&expiring(HOUR_MS), 0), Plan::Park);
+        assert_eq!(redrive().plan(&expiring(HOUR_MS), 0), Plan::Leave);
         assert_eq!(redrive().plan(&expiring(HOUR_MS + 1), 0), Plan::ReplayAt(HOUR_MS));
         assert_eq!(redrive().plan(&Facts { has_original: false, ..facts() }, 0), Plan::Park);
     }
