@@ -38,5 +38,6 @@ mod scripted_smtp;
 mod secrecy;
 mod service_manager;
 mod smtp_faults;
+mod spring;
 mod templates;
 mod the_harness;

@@ -7,6 +7,11 @@ pub fn kafka_jars() -> PathBuf {
     fetched("kafka-4.1.1")
 }
 
+/// The folder of Spring Kafka's jars, with a Kafka client of its own.
+pub fn spring_kafka_jars() -> PathBuf {
+    fetched("spring-kafka-4.1.2")
+}
+
 /// GreenMail in one jar.
 pub fn greenmail_jar() -> PathBuf {
     fetched("greenmail-2.1.3").join("greenmail-standalone-2.1.3.jar")
