@@ -19,7 +19,8 @@ fn the_command_line_is_well_made() {
 
 #[test]
 fn every_command_has_an_example_that_it_takes() {
-    for command in CommandLine::command().get_subcommands() {
+    // Those of dlq have many, below.
+    for command in CommandLine::command().get_subcommands().filter(|of| of.get_name() != "dlq") {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let example =
             help.split("Example:\n  mailroom ").nth(1).expect("each has one").replace(['\'', '?'], "");
@@ -30,6 +31,76 @@ fn every_command_has_an_example_that_it_takes() {
             assert!(parse(example).is_ok(), "{example}: {:?}", parse(example).err());
         }
     }
+}
+
+/// The words of a shell's line; what stands between quotes is one.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split(" > ").next().expect("a split has a first part");
+    let parts = line
+        .split('\'')
+        .enumerate()
+        .map(|(at, part)| if at % 2 == 1 { part.replace(' ', "\u{a0}") } else { part.to_owned() });
+    let line: String = parts.collect();
+    line.split(' ').filter(|word| !word.is_empty()).map(|word| word.replace('\u{a0}', " ")).collect()
+}
+
+#[test]
+fn every_command_of_dlq_has_examples_that_it_takes() {
+    let all = CommandLine::command();
+    let dlq = all.find_subcommand("dlq").expect("it is there");
+    for command in dlq.get_subcommands().chain([dlq]) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples =
+            help.split("Example:\n").nth(1).unwrap_or_else(|| panic!("{} has none", command.get_name()));
+        for example in examples.lines() {
+            let parsed = CommandLine::try_parse_from(words(example));
+            assert!(parsed.is_ok(), "{example}: {:?}", parsed.err());
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_of_dlq_is_2_before_anybody_is_asked() {
+    for arguments in [
+        "dlq",
+        "dlq ls --cause quotas",
+        "dlq ls --code 99",
+        "dlq ls --state lost",
+        "dlq ls --since yesterday",
+        "dlq ls --tag team",
+        "dlq ls --letter 17",
+        "dlq ls --limit 0",
+        "dlq ls --after here",
+        "dlq groups --by colour",
+        "dlq show",
+        "dlq show 17",
+        "dlq replay --reason why",
+        "dlq replay --cause quota",
+        "dlq replay --cause quota --reason why --rate 10",
+        "dlq replay --cause quota --reason why --canary 0",
+        "dlq replay --cause quota --reason why --max 0",
+        "dlq replay --cause quota --reason why --include all",
+        "dlq replay --cause quota --reason why --dry-run --yes",
+        "dlq runs --wait",
+        "dlq cancel",
+        "dlq edit 0-17",
+        "dlq export",
+        "dlq export --format xml",
+    ] {
+        assert_eq!(exit_code(arguments), 2, "{arguments}");
+    }
+}
+
+#[test]
+fn dlq_needs_no_relay_and_tells_of_a_wrong_configuration_of_its_own_by_78() {
+    for setting in ["dlq.rate=10", "kafka.topic=/", "dlq.replay_topic=email-dlq", "dlq.nonsense=1"] {
+        assert_eq!(exit_code(&format!("dlq ls --set {setting}")), WRONG_CONFIGURATION, "{setting}");
+    }
+    assert_eq!(
+        exit_code("dlq ls --set dlq.index_letters=0 --set smtp.port=x"),
+        FAILED,
+        "nothing is to be browsed"
+    );
 }
 
 #[test]

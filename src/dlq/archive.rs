@@ -13,7 +13,7 @@ use mailroom_actors::domain::letters::filter::Filter;
 use mailroom_actors::domain::letters::group::By;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::run::{Cancelled, Standing, Tracked};
-use mailroom_actors::domain::letters::search::Cursor;
+use mailroom_actors::domain::letters::search::{Cursor, Selection};
 use parking_lot::Mutex;
 
 use super::letter::Letter;
@@ -117,10 +117,7 @@ impl Archive {
             Err(error) => return Err(Refused::Failed(format!("looking for the letter failed: {error}"))),
         };
         let missing = || Refused::Missing(format!("there is no letter {name} on {}", self.kafka.dlq_topic));
-        let decision = decision.and_then(|of| match Said::read(of.key.as_deref()?, of.value.as_deref())? {
-            Said::Decided(letter, decision) if letter == name => Some(decision),
-            _ => None,
-        });
+        let decision = decision.and_then(|record| decided(&record, name));
         Ok(Whole { record: record.ok_or_else(missing)?, decision })
     }
 
@@ -129,9 +126,18 @@ impl Archive {
     /// # Errors
     /// [`Refused::Wrong`].
     pub fn preview(&self, request: &Request, now: DateTime<Utc>) -> Result<PreviewView, Refused> {
+        self.select(request, now).map(|(_, preview)| preview)
+    }
+
+    /// What matches now, to be looked at and then handed to [`Archive::submit_selected`].
+    ///
+    /// # Errors
+    /// [`Refused::Wrong`].
+    pub fn select(&self, request: &Request, now: DateTime<Utc>) -> Result<(Selection, PreviewView), Refused> {
         self.check(request)?;
         let selection = request.select(&self.shelf, &self.dlq, now);
-        Ok(PreviewView::of(&self.shelf.index.read(), &selection, self.shelf.is_complete()))
+        let preview = PreviewView::of(&self.shelf.index.read(), &selection, self.shelf.is_complete());
+        Ok((selection, preview))
     }
 
     /// Freezes what matches, writes the run for the owners to read, and returns it. The same `key` is the same run: then it
@@ -153,7 +159,30 @@ impl Archive {
         if let Some(run) = self.shelf.run(&id) {
             return Ok(run);
         }
-        let run = request.run(request.select(&self.shelf, &self.dlq, now), id.clone(), &self.dlq, now);
+        self.write_run(request, request.select(&self.shelf, &self.dlq, now), id, now).await
+    }
+
+    /// The same over what was selected before: what has come in since is not meant.
+    ///
+    /// # Errors
+    /// [`Refused::Failed`] when the run could not be written.
+    pub async fn submit_selected(
+        &self,
+        request: &Request,
+        selection: Selection,
+        now: DateTime<Utc>,
+    ) -> Result<Tracked, Refused> {
+        self.write_run(request, selection, run_id(None, now), now).await
+    }
+
+    async fn write_run(
+        &self,
+        request: &Request,
+        selection: Selection,
+        id: String,
+        now: DateTime<Utc>,
+    ) -> Result<Tracked, Refused> {
+        let run = request.run(selection, id.clone(), &self.dlq, now);
         let tracked = Tracked::new(Arc::new(run.clone()));
         self.write(Said::Asked(Box::new(run))).await?;
         tracing::info!(
@@ -217,6 +246,14 @@ impl Archive {
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
+    }
+}
+
+/// What a record of the decisions topic says of that letter; none where it is about something else.
+pub fn decided(record: &Record, name: LetterName) -> Option<Decision> {
+    match Said::read(record.key.as_deref()?, record.value.as_deref())? {
+        Said::Decided(letter, decision) if letter == name => Some(decision),
+        _ => None,
     }
 }
 

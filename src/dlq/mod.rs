@@ -19,3 +19,4 @@ pub mod request;
 mod settled;
 pub mod shelf;
 pub mod view;
+pub mod whole;

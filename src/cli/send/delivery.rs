@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::jobs::{Job, Source};
-use super::progress::Progress;
 use crate::cli::output::{self, Lines};
+use crate::cli::progress::Progress;
 use crate::cli::{DONE, FAILED, WRONG_CONFIGURATION};
 use crate::config::{Kafka, Log, LogFormat};
 use crate::kafka::StartProblem;
@@ -58,7 +58,7 @@ pub(super) fn deliver(kafka: &Kafka, source: Source, rate: Option<f64>) -> u8 {
 }
 
 async fn deliver_all(sender: &Sender, source: Source, gap: Duration) -> (u64, Result<(), String>) {
-    let mut progress = Progress::of(source.total());
+    let mut progress = Progress::of(source.total(), "jobs");
     let mut jobs = read_ahead(source);
     let mut lines = Lines::stdout();
     let mut under_way = FuturesOrdered::new();

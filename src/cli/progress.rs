@@ -7,8 +7,6 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
-/// What takes no longer needs no bar.
-const PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_TICKS: Duration = Duration::from_millis(200);
 
 /// Hidden at first; for good where stderr is no terminal.
@@ -21,14 +19,17 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of `total` jobs, where it is known how many there are.
-    pub fn of(total: Option<u64>) -> Progress {
+    /// What takes no longer needs no bar.
+    pub const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Of `total` things of that name, in the plural, where it is known how many there are.
+    pub fn of(total: Option<u64>, things: &str) -> Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let template = match total {
-            Some(_) => "{bar:30} {pos} of {len} jobs, {rate}, {eta} left",
-            None => "{spinner} {pos} jobs, {rate}",
+            Some(_) => format!("{{bar:30}} {{pos}} of {{len}} {things}, {{rate}}, {{eta}} left"),
+            None => format!("{{spinner}} {{pos}} {things}, {{rate}}"),
         };
-        let style = ProgressStyle::with_template(template).expect("the template is well made");
+        let style = ProgressStyle::with_template(&template).expect("the template is well made");
         // Its own rate has four digits behind the point.
         bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
             // What a terminal does not take is drawn again.
@@ -36,7 +37,7 @@ impl Progress {
         }));
         Progress {
             bar,
-            shows_at: Instant::now() + PATIENCE,
+            shows_at: Instant::now() + Progress::PATIENCE,
             is_shown: !io::stderr().is_terminal(),
             shares_terminal: io::stdout().is_terminal() && io::stderr().is_terminal(),
         }
@@ -53,9 +54,19 @@ impl Progress {
         self.bar.enable_steady_tick(BETWEEN_TICKS);
     }
 
-    /// One job more has been taken; `print` writes its line.
+    /// One more is done; `print` writes its line.
     pub fn one_more<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.inc(1);
+        self.beside(print)
+    }
+
+    /// So many are done.
+    pub fn at(&self, done: u64) {
+        self.bar.set_position(done);
+    }
+
+    /// Something else is printed.
+    pub fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
         if self.shares_terminal { self.bar.suspend(print) } else { print() }
     }
 
