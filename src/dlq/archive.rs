@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use mailroom_actors::domain::job::Record;
-use mailroom_actors::domain::letters::decision::Decision;
+use mailroom_actors::domain::letters::decision::{Decision, State};
 use mailroom_actors::domain::letters::filter::Filter;
 use mailroom_actors::domain::letters::group::By;
 use mailroom_actors::domain::letters::name::LetterName;
@@ -16,18 +15,21 @@ use mailroom_actors::domain::letters::run::{Cancelled, Standing, Tracked};
 use mailroom_actors::domain::letters::search::{Cursor, Selection};
 use parking_lot::Mutex;
 
-use super::letter::Letter;
+use super::letter::{self, Letter};
 use super::original::{self, Job};
 use super::records::Said;
 use super::request::{Request, run_id};
 use super::shelf::Shelf;
-use super::view::{GroupView, PageView, PreviewView, RunView};
+use super::view::{self, GroupView, PageView, PreviewView, RunView, SearchedView};
 use crate::config;
 use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::note::Notes;
 
+/// For a letter and its decision, and the wait for others who look at theirs.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// A decision that was replaced while it was fetched is looked for again.
+const LOOKS: usize = 3;
 /// How long after a run was written it may take to be read again.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -44,8 +46,13 @@ pub struct Archive {
 
 /// A letter and all that is known of it.
 pub struct Whole {
+    pub name: LetterName,
     pub record: Record,
+    /// None where it is not known: the letter is older than those in the index, or the queue is still being read.
+    pub state: Option<State>,
     pub decision: Option<Decision>,
+    pub replayed_from: Option<LetterName>,
+    pub replayed_as: Option<LetterName>,
 }
 
 /// Why something was not done.
@@ -90,35 +97,50 @@ impl Archive {
         PageView::of(&index, &page, self.shelf.is_complete())
     }
 
+    /// What [`Archive::groups`] and [`Archive::page`] look through.
+    pub fn searched(&self) -> SearchedView {
+        view::searched(&self.shelf.index.read(), self.shelf.is_complete())
+    }
+
     /// The letter, whole, with its decisions. Also one that is not in the index.
     ///
     /// # Errors
     /// [`Refused::Missing`] where it is not on the queue, [`Refused::Failed`] where brokers do not answer.
     pub async fn show(&self, name: LetterName) -> Result<Whole, Refused> {
-        let decided_at = self.shelf.index.read().find(name).and_then(|row| row.decided_at);
         let of = self.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let fetcher = of.fetcher.lock();
-            let fetch = |topic: &str, offset: i64| {
-                fetcher
-                    .fetch(topic, name.partition, &BTreeSet::from([offset]), FETCH_TIMEOUT)
-                    .map(|mut found| found.pop())
-            };
-            let record = fetch(&of.kafka.dlq_topic, name.offset)?;
-            let decision = match decided_at {
-                Some(offset) => fetch(&of.kafka.decisions_topic, offset)?,
-                None => None,
-            };
-            Ok::<_, String>((record, decision))
-        });
-        let (record, decision) = match looked.await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return Err(Refused::Failed(error)),
-            Err(error) => return Err(Refused::Failed(format!("looking for the letter failed: {error}"))),
+        let deadline = Instant::now() + FETCH_TIMEOUT;
+        match tokio::task::spawn_blocking(move || of.look(name, deadline)).await {
+            Ok(found) => found,
+            Err(error) => Err(Refused::Failed(format!("looking for the letter failed: {error}"))),
+        }
+    }
+
+    fn look(&self, name: LetterName, deadline: Instant) -> Result<Whole, Refused> {
+        let Some(fetcher) = self.fetcher.try_lock_until(deadline) else {
+            return Err(Refused::Failed("others look at letters, and brokers are slow to answer".into()));
+        };
+        let fetch = |topic: &str, offset: i64| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let found = fetcher.fetch(topic, name.partition, &BTreeSet::from([offset]), left);
+            found.map(|mut found| found.pop()).map_err(Refused::Failed)
         };
         let missing = || Refused::Missing(format!("there is no letter {name} on {}", self.kafka.dlq_topic));
-        let decision = decision.and_then(|record| decided(&record, name));
-        Ok(Whole { record: record.ok_or_else(missing)?, decision })
+        // Brokers are not asked for a partition that is none: they would be asked again and again.
+        if !self.shelf.index.read().has_partition(name.partition) && self.shelf.is_complete() {
+            return Err(missing());
+        }
+        let record = fetch(&self.kafka.dlq_topic, name.offset)?.ok_or_else(missing)?;
+        let row = || self.shelf.index.read().find(name);
+        let mut decision = None;
+        for _ in 0..LOOKS {
+            let Some(offset) = row().and_then(|row| row.decided_at) else { break };
+            let found = fetch(&self.kafka.decisions_topic, offset)?;
+            decision = found.filter(|of| decision_on(name, record.timestamp_ms, of).is_some());
+            if decision.is_some() {
+                break;
+            }
+        }
+        Ok(Whole::of(record, decision.as_ref(), &self.shelf))
     }
 
     /// What a run would do.
@@ -185,16 +207,20 @@ impl Archive {
         let run = request.run(selection, id.clone(), &self.dlq, now);
         let tracked = Tracked::new(Arc::new(run.clone()));
         self.write(Said::Asked(Box::new(run))).await?;
-        tracing::info!(
-            run = id,
-            by = request.by,
-            action = request.action.as_str(),
-            letters = tracked.total(),
-            reason = crate::mask::mask_text(&request.reason).as_ref(),
-            "a run over dead letters was asked for"
-        );
-        // Of two requests with the same key the first to be written counts.
-        Ok(self.heard(|shelf| shelf.run(&id)).await.unwrap_or(tracked))
+        // Of two requests with the same key the first to be written counts, and is told.
+        let heard = self.heard(|shelf| shelf.run(&id)).await;
+        if heard.as_ref().is_none_or(|heard| heard.run == tracked.run) {
+            tracing::info!(
+                run = id,
+                by = request.by,
+                action = request.action.as_str(),
+                letters = tracked.total(),
+                edited = request.value.is_some(),
+                reason = crate::mask::mask_text(request.reason.trim()).as_ref(),
+                "a run over dead letters was asked for"
+            );
+        }
+        Ok(heard.unwrap_or(tracked))
     }
 
     /// Ends a run: what it has not acted on stays as it is.
@@ -249,23 +275,31 @@ impl Archive {
     }
 }
 
-/// What a record of the decisions topic says of that letter; none where it is about something else.
-pub fn decided(record: &Record, name: LetterName) -> Option<Decision> {
-    match Said::read(record.key.as_deref()?, record.value.as_deref())? {
-        Said::Decided(letter, decision) if letter == name => Some(decision),
-        _ => None,
+impl Whole {
+    /// The letter of that record with what is known beside it; `decision` is the record of its decision.
+    pub fn of(record: Record, decision: Option<&Record>, shelf: &Shelf) -> Whole {
+        let name = LetterName { partition: record.partition, offset: record.offset };
+        let decision = decision.and_then(|of| decision_on(name, record.timestamp_ms, of));
+        let index = shelf.index.read();
+        let known = index.find(name).filter(|_| shelf.is_complete()).map(|row| row.state);
+        let state = decision.as_ref().map(|decision| decision.latest.state).or(known);
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let (replayed_from, replayed_as) = (letter::replayed_from(headers), index.came_back_as(name));
+        Whole { name, record, state, decision, replayed_from, replayed_as }
+    }
+
+    /// The job's bytes; none where it was null, [`Job::Omitted`] where the letter does not hold it or is none.
+    pub fn job(&self) -> Job {
+        let letter = Letter::read(self.record.value.as_deref().unwrap_or_default());
+        letter.map_or(Job::Omitted, |letter| original::job(letter.original_message, Some(letter.cause())))
     }
 }
 
-impl Whole {
-    /// The job's bytes; none where it was null, [`Job::Omitted`] where the letter does not hold it or is none.
-    pub fn job(&self) -> Job {
-        let value = self.record.value.as_deref().unwrap_or_default();
-        let letter = Letter::read(value);
-        letter.map_or(Job::Omitted, |letter| original::job(letter.original_message, Some(letter.cause())))
-    }
-
-    pub fn value(&self) -> Bytes {
-        self.record.value.clone().unwrap_or_default()
+fn decision_on(name: LetterName, timestamp_ms: Option<i64>, record: &Record) -> Option<Decision> {
+    match Said::read(record.key.as_deref()?, record.value.as_deref())? {
+        Said::Decided(letter, decision) if letter == name => {
+            Some(decision).filter(|decision| timestamp_ms.unwrap_or(-1) == decision.letter_timestamp_ms)
+        }
+        _ => None,
     }
 }

@@ -95,7 +95,9 @@ struct Job<'a> {
 impl<'a> Letter<'a> {
     /// None where the bytes are no dead letter.
     pub fn read(value: &'a [u8]) -> Option<Letter<'a>> {
-        serde_json::from_slice(value).ok()
+        // serde would take an array for the object as well.
+        let is_object = value.trim_ascii_start().first() == Some(&b'{');
+        serde_json::from_slice(value).ok().filter(|_| is_object)
     }
 
     /// A cause that this version does not know, or none, is `unknown`.
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_no_letter_is_said_to_be_none() {
-        for value in [&b""[..], b"{}", b"\xff", b"[]", b"{\"original_message\":1,\"recipients\":1}"] {
+        for value in [&b""[..], b"{}", b"\xff", b"[]", b"[1]", b"{\"original_message\":1,\"recipients\":1}"] {
             summarise(value, 5, |summary| assert_eq!((summary.cause, summary.has_original), (None, false)));
         }
     }

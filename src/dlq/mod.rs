@@ -4,9 +4,10 @@
 //! (decisions, runs and their progress); the [`shelf`], which is all of it in memory, kept up to date by a [`reader`]; the
 //! [`log`] is where letters are acted on, each one's job made by [`replay`].
 //! People ask by a [`question`] and a [`request`], and are answered by a
-//! [`view`], through the [`archive`].
+//! [`view`] (one letter by its [`full_view`]), through the [`archive`].
 
 pub mod archive;
+pub mod full_view;
 pub mod late;
 pub mod letter;
 pub mod log;
@@ -19,4 +20,3 @@ pub mod request;
 mod settled;
 pub mod shelf;
 pub mod view;
-pub mod whole;

@@ -31,8 +31,8 @@ pub fn add(filter: &mut Filter, name: &str, value: &str, now: DateTime<Utc>) -> 
         "state" => filter.state = Some(one_of(name, value, &State::ALL, State::as_str)?),
         "code" => {
             let code = value.parse().ok().filter(|code| (200..=599).contains(code));
-            filter.code =
-                Some(code.ok_or_else(|| format!("code is an SMTP reply code, 200 to 599, not '{value}'"))?);
+            let wrong = || format!("code is an SMTP reply code, 200 to 599, not '{}'", shortened(value));
+            filter.code = Some(code.ok_or_else(wrong)?);
         }
         "domain" => filter.domain = Some(value.to_owned()),
         "template" => filter.template = Some(value.to_owned()),
@@ -41,7 +41,7 @@ pub fn add(filter: &mut Filter, name: &str, value: &str, now: DateTime<Utc>) -> 
         "q" => filter.q = Some(value.to_owned()),
         _ => match name.strip_prefix("tag.").filter(|tag| !tag.is_empty()) {
             Some(tag) => filter.tags.push((tag.to_owned(), value.to_owned())),
-            None => return Err(format!("there is no filter '{name}': there are {NAMES}")),
+            None => return Err(format!("there is no filter '{}': there are {NAMES}", shortened(name))),
         },
     }
     Ok(())

@@ -14,6 +14,7 @@ use mailroom_actors::domain::letters::search::{Page, Selection};
 use serde::Serialize;
 
 use super::records::written_time;
+use crate::mask::mask_text;
 
 /// What stands for a cause where a letter can't be read.
 pub const UNREADABLE: &str = "unreadable";
@@ -100,14 +101,14 @@ pub struct PageView {
     pub letters: Vec<RowView>,
     /// For `after`; null where there are no more.
     pub next: Option<String>,
-    pub searched: Option<SearchedView>,
+    pub searched: SearchedView,
 }
 
-/// What has been looked through: letters that failed from then to then.
+/// What has been looked through: letters that failed from then to then; null where there is none.
 #[derive(Clone, Debug, Serialize)]
 pub struct SearchedView {
-    pub from: String,
-    pub to: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
     /// False while the queue is still being read: there are more letters than were looked through.
     pub complete: bool,
 }
@@ -122,10 +123,9 @@ impl PageView {
     }
 }
 
-/// None where there is no letter.
-pub fn searched(index: &Index, complete: bool) -> Option<SearchedView> {
-    let (from, to) = index.searched_ms()?;
-    Some(SearchedView { from: written_time(from), to: written_time(to), complete })
+pub fn searched(index: &Index, complete: bool) -> SearchedView {
+    let (from, to) = index.searched_ms().unzip();
+    SearchedView { from: from.map(written_time), to: to.map(written_time), complete }
 }
 
 /// What a run would do.
@@ -170,7 +170,10 @@ pub struct RunView {
     pub by: String,
     pub reason: String,
     pub at: String,
+    /// Letters a second.
     pub rate: f64,
+    /// The job's bytes were replaced.
+    pub edited: bool,
     pub total: u64,
     /// Letters acted on.
     pub published: u64,
@@ -200,9 +203,10 @@ impl RunView {
             action: run.rules.action.as_str(),
             state: tracked.standing().as_str(),
             by: run.by.clone(),
-            reason: run.reason.clone(),
+            reason: mask_text(&run.reason).into_owned(),
             at: written_time(run.at_ms),
             rate: run.rate,
+            edited: run.value.is_some(),
             total: tracked.total(),
             published: tracked.acted(),
             failed_again,

@@ -7,6 +7,7 @@ use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, error::PayloadError};
 use futures::StreamExt;
+use serde::Deserialize;
 
 use super::errors::Refusal;
 
@@ -44,6 +45,25 @@ pub(super) async fn read(payload: &mut Payload, limit: usize, deadline: Instant)
             "the request took too long to arrive",
             "send headers and body at once",
         )),
+    }
+}
+
+/// What the body says, which is one JSON object; 400 where it is none, or has another shape.
+pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8], hint: &'static str) -> Result<T, Refusal> {
+    let refuse = |error: String| Refusal::new(StatusCode::BAD_REQUEST, error, hint);
+    // serde would take an array for the object as well.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    match serde_json::from_slice(body) {
+        Ok(value) if is_object => Ok(value),
+        Err(error) if !error.is_data() => {
+            Err(refuse(format!("the body is not JSON (line {}, column {})", error.line(), error.column())))
+        }
+        Err(error) if is_object => Err(refuse(format!(
+            "the body has the wrong shape (line {}, column {})",
+            error.line(),
+            error.column()
+        ))),
+        _ => Err(refuse("the body has the wrong shape: it is no object".to_owned())),
     }
 }
 

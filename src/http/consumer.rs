@@ -9,6 +9,7 @@ use chrono::SecondsFormat;
 use mailroom_actors::messages::IntakeByHand;
 use serde::{Deserialize, Serialize};
 
+use super::body;
 use super::doors::{Doors, ask};
 use super::errors::Refusal;
 use crate::config::kind::{Kind, Raw, Value};
@@ -41,7 +42,7 @@ pub(super) async fn resume(doors: &dyn Doors, limit: Duration, body: &[u8]) -> R
     #[serde(deny_unknown_fields)]
     struct Nothing {}
     if !body.trim_ascii().is_empty() {
-        read::<Nothing>(body, "send no body")?;
+        body::object::<Nothing>(body, "send no body")?;
     }
     answer(ask(limit, doors.resume()).await)
 }
@@ -70,7 +71,7 @@ fn wanted(body: &[u8]) -> Result<Wanted, Refusal> {
         reason: Option<String>,
         r#for: Option<String>,
     }
-    let Change { reason, r#for } = read(body, HINT)?;
+    let Change { reason, r#for } = body::object(body, HINT)?;
     let reason = reason.unwrap_or_default();
     let reason = reason.trim();
     if reason.is_empty() {
@@ -93,19 +94,6 @@ fn wanted(body: &[u8]) -> Result<Wanted, Refusal> {
         }
     };
     Ok(Wanted { reason: reason.to_owned(), duration })
-}
-
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8], hint: &'static str) -> Result<T, Refusal> {
-    // serde would take an array for the object as well.
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
-    match serde_json::from_slice(body) {
-        Ok(value) if is_object => Ok(value),
-        Err(error) if !error.is_data() => Err(refuse(
-            format!("the body is not JSON (line {}, column {})", error.line(), error.column()),
-            hint,
-        )),
-        _ => Err(refuse("the body has the wrong shape", hint)),
-    }
 }
 
 fn refuse(error: impl Into<Cow<'static, str>>, hint: &'static str) -> Refusal {

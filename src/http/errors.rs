@@ -7,7 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 
-/// Why a request gets no answer, and what to do about it. Neither text repeats what the client sent.
+/// Why a request gets no answer, and what to do about it. Neither text repeats what the client sent, but for a
+/// short part of a filter, its addresses masked.
 #[derive(Debug)]
 pub(super) struct Refusal(Box<Parts>);
 

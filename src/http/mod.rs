@@ -1,7 +1,9 @@
-//! The worker seen and steered over HTTP: metrics, health and the pool's size (contract, section 5).
+//! The worker seen and steered over HTTP: metrics, health, the pool's size, the intake, and the dead letter queue (contract,
+//! sections 5 and 9).
 
 mod body;
 mod consumer;
+mod dlq;
 mod doors;
 mod errors;
 pub mod health;

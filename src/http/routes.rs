@@ -11,11 +11,11 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::doors::{Doors, ask};
+use super::doors::{ArchiveDoor, Doors, ask};
 use super::errors::Refusal;
 use super::lifetime::Lifetime;
 use super::server::Limits;
-use super::{body, consumer, health, metrics, pool, token};
+use super::{body, consumer, dlq, health, metrics, pool, token};
 use crate::config::Secret;
 
 /// What every request may use.
@@ -35,6 +35,7 @@ enum Endpoint {
     ResizePool,
     PauseIntake,
     ResumeIntake,
+    Dlq(dlq::Endpoint),
 }
 
 impl Endpoint {
@@ -49,12 +50,15 @@ impl Endpoint {
             "/consumer/pause" => (None, Some((Method::POST, Endpoint::PauseIntake))),
             "/consumer/resume" => (None, Some((Method::POST, Endpoint::ResumeIntake))),
             _ => {
-                return Err(Refusal::new(
-                    StatusCode::NOT_FOUND,
-                    "there is nothing at this path",
-                    "there are /metrics, /health, /health/live, /health/ready, /pool, /consumer/pause and \
-                     /consumer/resume",
-                ));
+                let (read, change) = dlq::Endpoint::of(path).ok_or_else(|| {
+                    Refusal::new(
+                        StatusCode::NOT_FOUND,
+                        "there is nothing at this path",
+                        "there are /metrics, /health, /health/live, /health/ready, /pool, /consumer/pause, \
+                         /consumer/resume, /dlq/groups, /dlq/letters and /dlq/runs",
+                    )
+                })?;
+                (Some(Endpoint::Dlq(read)), change.map(|(method, change)| (method, Endpoint::Dlq(change))))
             }
         };
         let reads = read.is_some() && (method == Method::GET || method == Method::HEAD);
@@ -64,7 +68,9 @@ impl Endpoint {
         };
         endpoint.ok_or_else(|| {
             let allowed = match (read, change) {
-                (Some(_), Some(_)) => "GET, HEAD, PUT",
+                (Some(_), Some((Method::PUT, _))) => "GET, HEAD, PUT",
+                (Some(_), Some((Method::DELETE, _))) => "GET, HEAD, DELETE",
+                (Some(_), Some(_)) => "GET, HEAD, POST",
                 (Some(_), None) => "GET, HEAD",
                 (None, _) => "POST",
             };
@@ -77,9 +83,21 @@ impl Endpoint {
         })
     }
 
-    /// It changes something, so it needs the token.
-    fn is_change(self) -> bool {
-        matches!(self, Endpoint::ResizePool | Endpoint::PauseIntake | Endpoint::ResumeIntake)
+    /// It changes something, or shows what is masked elsewhere.
+    fn needs_the_token(self, request: &HttpRequest) -> bool {
+        match self {
+            Endpoint::ResizePool | Endpoint::PauseIntake | Endpoint::ResumeIntake => true,
+            Endpoint::Dlq(endpoint) => endpoint.needs_the_token(request),
+            _ => false,
+        }
+    }
+
+    fn reads_a_body(self) -> bool {
+        match self {
+            Endpoint::ResizePool | Endpoint::PauseIntake | Endpoint::ResumeIntake => true,
+            Endpoint::Dlq(endpoint) => endpoint.reads_a_body(),
+            _ => false,
+        }
     }
 }
 
@@ -105,10 +123,23 @@ async fn respond(
     let Shared { doors, admin_token, limits } = shared;
     let doors = doors.as_ref();
     let endpoint = Endpoint::of(request.path(), request.method())?;
-    if endpoint.is_change() {
+    let door = match endpoint {
+        Endpoint::Dlq(_) => doors.archive(),
+        _ => ArchiveDoor::Off,
+    };
+    if let Endpoint::Dlq(_) = endpoint {
+        dlq::check_door(&door)?;
+    }
+    if endpoint.needs_the_token(request) {
         token::check(request, admin_token.as_ref()).await?;
     }
     body::check_announced_size(request, limits.body_bytes)?;
+    let body = if endpoint.reads_a_body() {
+        let accepted_at = request.conn_data::<Lifetime>().map_or_else(Instant::now, Lifetime::accepted_at);
+        body::read(payload, limits.body_bytes, accepted_at + limits.arrival).await?
+    } else {
+        Bytes::new()
+    };
     match endpoint {
         Endpoint::Metrics => metrics::answer(doors, limits.answer).await,
         Endpoint::Live => Ok(match ask(limits.answer, doors.status()).await {
@@ -125,16 +156,10 @@ async fn respond(
             Ok(health_json(report.passes(), &report))
         }
         Endpoint::Pool => pool::show(doors, limits.answer).await,
-        Endpoint::ResizePool | Endpoint::PauseIntake | Endpoint::ResumeIntake => {
-            let accepted_at =
-                request.conn_data::<Lifetime>().map_or_else(Instant::now, Lifetime::accepted_at);
-            let body = body::read(payload, limits.body_bytes, accepted_at + limits.arrival).await?;
-            match endpoint {
-                Endpoint::PauseIntake => consumer::pause(doors, limits.answer, &body).await,
-                Endpoint::ResumeIntake => consumer::resume(doors, limits.answer, &body).await,
-                _ => pool::resize(doors, limits.answer, &body).await,
-            }
-        }
+        Endpoint::ResizePool => pool::resize(doors, limits.answer, &body).await,
+        Endpoint::PauseIntake => consumer::pause(doors, limits.answer, &body).await,
+        Endpoint::ResumeIntake => consumer::resume(doors, limits.answer, &body).await,
+        Endpoint::Dlq(endpoint) => dlq::answer(endpoint, request, door, &body).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server over real sockets, with made-up actors behind its doors.
 
 mod answers;
+mod dlq;
 mod lifecycle;
 mod limits;
 mod refusals;
@@ -23,9 +24,10 @@ use mailroom_actors::messages::{
 use mailroom_actors::pause::{Pause, PauseEnd};
 use serde_json::Value;
 
-use super::Doors;
 use super::server::{HttpServer, Limits, start_with};
+use super::{ArchiveDoor, Doors};
 use crate::config::{Http, Secret};
+use crate::dlq::archive::Archive;
 
 const TOKEN: &str = "canary-admin-token";
 
@@ -39,6 +41,15 @@ struct FakeDoors {
     /// How often a resize was asked for, and to what size at last.
     resizes: AtomicUsize,
     size: AtomicUsize,
+    /// Off, unless it is given.
+    archive: Option<FakeArchive>,
+}
+
+/// What stands behind the door to the dead letter queue.
+#[derive(Clone)]
+enum FakeArchive {
+    NotYet,
+    Open(Box<Archive>),
 }
 
 impl FakeDoors {
@@ -87,6 +98,14 @@ impl Doors for FakeDoors {
 
     fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>> {
         self.answer(self.status.is_some().then_some(IntakeByHand(None)))
+    }
+
+    fn archive(&self) -> ArchiveDoor {
+        match &self.archive {
+            None => ArchiveDoor::Off,
+            Some(FakeArchive::NotYet) => ArchiveDoor::NotYet,
+            Some(FakeArchive::Open(archive)) => ArchiveDoor::Open(archive.clone()),
+        }
     }
 
     fn scrape(&self) -> BoxFuture<'static, Option<Result<String, String>>> {

@@ -1,4 +1,4 @@
-//! Who may change something: whoever has the admin token (contract, section 5).
+//! Who may change something, or see what is masked elsewhere: whoever has the admin token (contract, section 5).
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
@@ -17,7 +17,7 @@ pub(super) async fn check(request: &HttpRequest, token: Option<&Secret>) -> Resu
     let Some(token) = token else {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
-            "changes are off: no admin token is set",
+            "no admin token is set: changes are off, and nothing is revealed",
             "set http.admin_token, or http.admin_token_file, and restart; then send it as \
              \"Authorization: Bearer TOKEN\"",
         ));

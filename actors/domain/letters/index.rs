@@ -114,6 +114,11 @@ impl Index {
         self.letters == 0
     }
 
+    /// Whether the queue has that partition, as far as is known.
+    pub fn has_partition(&self, partition: i32) -> bool {
+        self.partitions.contains_key(&partition)
+    }
+
     pub fn find(&self, name: LetterName) -> Option<Row> {
         let columns = self.partitions.get(&name.partition)?;
         Some(columns.row(columns.find(name.offset)?))

@@ -135,6 +135,7 @@ mod tests {
     use mailroom_actors::domain::job::Record;
 
     use super::*;
+    use crate::dlq::shelf::Shelf;
 
     #[test]
     fn a_job_is_read_as_the_worker_reads_it() {
@@ -147,7 +148,7 @@ mod tests {
             value: None,
             headers: Vec::new(),
         };
-        let whole = Whole { record, decision: None };
+        let whole = Whole::of(record, None, &Shelf::new(1));
         assert_eq!(mistake(br#"{"to": "ada@example.com", "otp": "1"}"#, &whole, 1000), None);
         for (job, says) in [
             (&b"{"[..], "JSON"),

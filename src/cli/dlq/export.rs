@@ -7,15 +7,15 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 use mailroom_actors::domain::job::Record;
-use mailroom_actors::domain::letters::name::LetterName;
+use serde_json::json;
 
 use super::desk::Desk;
 use super::select::FilterArguments;
-use super::{Outcome, csv, failed};
+use super::{Outcome, csv, failed, words};
 use crate::cli::output::{Lines, written};
 use crate::cli::{ConfigurationArguments, DONE};
-use crate::dlq::archive::{self, Whole};
-use crate::dlq::whole::LetterView;
+use crate::dlq::archive::Whole;
+use crate::dlq::full_view::FullView;
 use crate::kafka::fetch::Fetcher;
 
 pub(super) const EXAMPLE: &str = "Addresses are masked and the original message is left out, unless --reveal is given.\n\n\
@@ -122,15 +122,11 @@ impl Export<'_> {
     }
 
     fn letter(&mut self, record: Record, decisions: &BTreeMap<i64, Record>) -> Outcome<()> {
-        let name = LetterName { partition: record.partition, offset: record.offset };
-        let decision = decisions.get(&record.offset).and_then(|record| archive::decided(record, name));
-        let whole = Whole { record, decision };
-        let view = LetterView::of(&whole, &self.desk.archive.shelf.index.read(), self.reveal);
+        let decision = decisions.get(&record.offset);
+        let whole = Whole::of(record, decision, &self.desk.archive.shelf);
+        let view = FullView::of(&whole, self.reveal);
         told(match self.format {
-            Format::Ndjson => {
-                let json = serde_json::to_string(&view).expect("texts and numbers always make JSON");
-                self.lines.write(one_line(&json))
-            }
+            Format::Ndjson => self.lines.write(json!(view)),
             Format::Csv => {
                 let cells = cells(&view, self.reveal);
                 self.lines.write_bytes(csv::line(cells.iter().map(String::as_str)).as_bytes())
@@ -139,13 +135,8 @@ impl Export<'_> {
     }
 }
 
-/// The original message keeps the line ends that it came with; between the parts of JSON they mean nothing.
-fn one_line(json: &str) -> String {
-    json.replace(['\n', '\r'], " ")
-}
-
-/// Members of the letter that have a column.
-const MEMBERS: [&str; 14] = [
+/// Fields of the letter that have a column.
+const FIELDS: [&str; 14] = [
     "cause",
     "stage",
     "smtp_code",
@@ -164,22 +155,24 @@ const MEMBERS: [&str; 14] = [
 
 fn columns(reveal: bool) -> impl Iterator<Item = &'static str> {
     let decided = ["decided_at", "decided_by", "decided_why", "run", "replayed_from", "replayed_as"];
-    let before = ["letter", "state", "at", "key"].into_iter().chain(MEMBERS).chain(decided);
-    before.chain(reveal.then_some("original_message"))
+    let before = ["letter", "state", "at", "key"].into_iter().chain(FIELDS).chain(decided);
+    before.chain(reveal.then_some("job"))
 }
 
-fn cells(view: &LetterView, reveal: bool) -> Vec<String> {
+fn cells(view: &FullView, reveal: bool) -> Vec<String> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let mut cells = vec![view.letter.clone(), view.state.to_owned(), view.at.clone(), text(&view.key)];
-    cells.extend(MEMBERS.map(|name| view.words(name)));
-    let latest = view.decisions.last();
-    cells.extend(match latest {
+    let state = view.state.unwrap_or("unknown").to_owned();
+    let mut cells = vec![view.letter.clone(), state, view.at.clone(), words::of(view.key.as_ref())];
+    cells.extend(FIELDS.map(|name| words::of(view.fields.get(name))));
+    // The latest comes first.
+    cells.extend(match view.decisions.iter().flatten().next() {
         Some(step) => [step.at.clone(), step.by.clone(), step.reason.clone(), text(&step.run)],
         None => Default::default(),
     });
     cells.extend([text(&view.replayed_from), text(&view.replayed_as)]);
     if reveal {
-        cells.push(view.original_message.as_ref().map(|json| json.get().to_owned()).unwrap_or_default());
+        let shown = view.fields.get("original").or(view.fields.get("value"));
+        cells.push(words::of(shown.map(|shown| shown.get("text").unwrap_or(shown))));
     }
     cells
 }
@@ -198,19 +191,19 @@ mod tests {
 
     #[test]
     fn a_line_has_a_cell_for_each_column() {
-        let members =
-            serde_json::json!({"cause": "quota", "recipients": ["a@b.c", "d@b.c"], "smtp_code": 552});
-        let view = LetterView {
+        let mut fields = json!({"cause": "quota", "recipients": ["a@b.c", "d@b.c"], "smtp_code": 552});
+        fields["original"] = json!({"text": "{}"});
+        let view = FullView {
             letter: "0-17".into(),
-            state: "waiting",
+            state: Some("waiting"),
             at: "2026-11-24T02:07:47.123Z".into(),
             key: None,
-            members: members.as_object().unwrap().clone().into_iter().collect(),
-            readable: true,
+            headers: Vec::new(),
+            fields: fields.as_object().unwrap().clone(),
+            unreadable: None,
             replayed_from: None,
             replayed_as: None,
-            decisions: Vec::new(),
-            original_message: None,
+            decisions: None,
         };
         for reveal in [false, true] {
             assert_eq!(cells(&view, reveal).len(), columns(reveal).count());
@@ -218,5 +211,6 @@ mod tests {
                 |name: &str| cells(&view, reveal)[columns(reveal).position(|of| of == name).unwrap()].clone();
             assert_eq!((cell("smtp_code"), cell("recipients")), ("552".into(), "a@b.c d@b.c".into()));
         }
+        assert_eq!(cells(&view, true).last().map(String::as_str), Some("{}"));
     }
 }

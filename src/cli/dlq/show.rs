@@ -8,7 +8,7 @@ use super::desk::Desk;
 use super::{Outcome, refused, words};
 use crate::cli::output::{Lines, written};
 use crate::cli::{ConfigurationArguments, table};
-use crate::dlq::whole::LetterView;
+use crate::dlq::full_view::{FullView, Unreadable};
 
 pub(super) const EXAMPLE: &str =
     "Example:\n  mailroom dlq show 0-17\n  mailroom dlq show 0-17 --reveal --json";
@@ -33,12 +33,8 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(Arguments { letter, reveal, json, configuration }: Arguments) -> Outcome {
     let desk = Desk::open(configuration)?;
     let whole = desk.runtime.block_on(desk.archive.show(letter)).map_err(refused)?;
-    let view = LetterView::of(&whole, &desk.archive.shelf.index.read(), reveal);
-    let shown = match json {
-        // By way of a `Value` the original's members would come in another order.
-        true => serde_json::to_string_pretty(&view).expect("texts and numbers always make JSON"),
-        false => in_words(&view),
-    };
+    let view = FullView::of(&whole, reveal);
+    let shown = if json { format!("{:#}", json!(view)) } else { in_words(&view) };
     Ok(written(Lines::stdout().write(shown)))
 }
 
@@ -55,50 +51,60 @@ const FIRST: [&str; 9] = [
     "replay_count",
 ];
 
-fn in_words(view: &LetterView) -> String {
-    let mut rows =
-        vec![["letter".to_owned(), view.letter.clone()], ["state".to_owned(), view.state.to_owned()]];
-    if !view.readable {
-        rows.push(["".to_owned(), "this record is no dead letter that can be read".to_owned()]);
+/// These have a place of their own.
+const LAST: [&str; 3] = ["attempts", "original", "value"];
+
+fn in_words(view: &FullView) -> String {
+    let mut rows = vec![
+        ["letter".to_owned(), view.letter.clone()],
+        ["state".to_owned(), view.state.unwrap_or("unknown").to_owned()],
+    ];
+    if let Some(Unreadable { bytes, error }) = &view.unreadable {
+        rows.push(["unreadable".to_owned(), format!("{error} ({bytes} bytes)")]);
     }
     let rest =
-        view.members.keys().map(String::as_str).filter(|name| !FIRST.contains(name) && *name != "attempts");
+        view.fields.keys().map(String::as_str).filter(|name| !FIRST.contains(name) && !LAST.contains(name));
     for name in FIRST.into_iter().chain(rest) {
-        let told = view.words(name);
+        let told = words::of(view.fields.get(name));
         if !told.is_empty() && told != "{}" {
             rows.push([name.to_owned(), told]);
         }
     }
+    let key = view.key.as_ref().map(|key| words::of(Some(key)));
     for (name, told) in
-        [("key", &view.key), ("replayed_from", &view.replayed_from), ("replayed_as", &view.replayed_as)]
+        [("key", &key), ("replayed_from", &view.replayed_from), ("replayed_as", &view.replayed_as)]
     {
         rows.extend(told.iter().map(|told| [name.to_owned(), told.clone()]));
     }
     let rows = rows.into_iter().map(|row| row.map(|cell| words::plain(&cell)));
     let mut parts = vec![table::lines(None, rows)];
-    if let Some(Value::Array(attempts)) = view.members.get("attempts").filter(|all| *all != &json!([])) {
+    if let Some(Value::Array(attempts)) = view.fields.get("attempts").filter(|all| *all != &json!([])) {
         let rows = attempts.iter().map(attempt);
         parts.push(words::table(["ATTEMPT", "AT", "STAGE", "TOOK", "ERROR"], rows));
     }
-    if !view.decisions.is_empty() {
-        let rows = view.decisions.iter().map(|step| {
+    if let Some(decisions) = view.decisions.as_ref().filter(|all| !all.is_empty()) {
+        let rows = decisions.iter().map(|step| {
             let run = step.run.clone().unwrap_or_default();
             [step.state.to_owned(), words::to_the_second(&step.at), step.by.clone(), run, step.reason.clone()]
         });
         parts.push(words::table(["DECIDED", "AT", "BY", "RUN", "REASON"], rows));
     }
-    if let Some(original) = &view.original_message {
-        parts.push(format!("original message:\n{}", words::plain(original.get())));
+    for (name, title) in [("original", "the job"), ("value", "the record's value")] {
+        parts.extend(view.fields.get(name).map(|shown| format!("{title}:\n{}", content(shown))));
     }
     parts.join("\n\n")
 }
 
+/// Text line by line; what is none as it is in JSON.
+fn content(shown: &Value) -> String {
+    match shown.get("text").and_then(Value::as_str) {
+        Some(text) => text.lines().map(words::plain).collect::<Vec<_>>().join("\n"),
+        None => shown.to_string(),
+    }
+}
+
 fn attempt(attempt: &Value) -> [String; 5] {
-    let told = |name: &str| match attempt.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
-    };
+    let told = |name: &str| words::of(attempt.get(name));
     let took = told("took_ms");
     let took = if took.is_empty() { took } else { format!("{took} ms") };
     [told("number"), words::to_the_second(&told("at")), told("stage"), took, told("error")]
@@ -108,9 +114,9 @@ fn attempt(attempt: &Value) -> [String; 5] {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::dlq::whole::StepView;
+    use crate::dlq::full_view::StepView;
 
-    fn view(members: &Value) -> LetterView {
+    fn view(fields: &Value) -> FullView {
         let step = StepView {
             state: "parked",
             at: "2026-11-24T02:07:47.123Z".into(),
@@ -119,17 +125,17 @@ mod tests {
             run: None,
             round: 1,
         };
-        LetterView {
+        FullView {
             letter: "0-17".into(),
-            state: "parked",
+            state: Some("parked"),
             at: "2026-11-24T02:07:47.123Z".into(),
-            key: Some("k\x1b".into()),
-            members: members.as_object().unwrap().clone().into_iter().collect(),
-            readable: true,
+            key: Some(json!("k\u{1b}")),
+            headers: Vec::new(),
+            fields: fields.as_object().unwrap().clone(),
+            unreadable: None,
             replayed_from: Some("0-1".into()),
             replayed_as: None,
-            decisions: vec![step],
-            original_message: None,
+            decisions: Some(vec![step]),
         }
     }
 
@@ -156,5 +162,11 @@ mod tests {
         ];
         assert!(order.is_sorted(), "{told}");
         assert!(!told.contains("tags"), "{told}");
+    }
+
+    #[test]
+    fn the_job_comes_last_and_can_t_steer_a_terminal() {
+        let told = in_words(&view(&json!({"original": {"text": "{\n \"to\": \"\u{1b}[2J\"}"}})));
+        assert!(told.ends_with("the job:\n{\n \"to\": \"\\u{1b}[2J\"}"), "{told}");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
+use serde_json::Value;
+
 use crate::cli::table;
 
 /// The text with its control characters written out: a relay's reply may hold any.
@@ -34,6 +36,18 @@ fn stand_out(lines: &str) -> String {
 /// `2026-11-24T02:07:47.123Z` to the second.
 pub(super) fn to_the_second(at: &str) -> String {
     at.split_once('.').map_or_else(|| at.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
+/// A field of a letter: texts as they are, lists of texts with blanks between, nothing for null.
+pub(super) fn of(field: Option<&Value>) -> String {
+    match field {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+        }
+        Some(other) => other.to_string(),
+    }
 }
 
 /// `1 letter`, `2 letters`.

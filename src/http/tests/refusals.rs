@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn an_unknown_path_is_not_found_whatever_the_method() {
     let server = TestServer::start(FakeDoors::healthy());
-    let paths = ["/", "/pool/", "/Pool", "//pool", "/metrics/x", "/dlq/groups", "/consumer", "/%70ool"];
+    let paths = ["/", "/pool/", "/Pool", "//pool", "/metrics/x", "/dlq", "/consumer", "/%70ool"];
     for path in paths {
         server.get(path).refused(404);
         server.ask(&[&format!("DELETE {path} HTTP/1.1"), "Host: mailroom"], b"").refused(404);
