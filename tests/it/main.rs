@@ -10,6 +10,7 @@ mod connections;
 mod dashboards;
 mod dead_letters;
 mod delivery;
+mod dlq_cli;
 mod dlq_trouble;
 mod documents;
 mod expiry;
