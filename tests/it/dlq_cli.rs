@@ -92,7 +92,7 @@ fn put_letters(queue: &Queue<'_>, cause: &str, reason: &str, count: usize) {
             "cause": cause, "stage": "rcpt", "smtp_code": 550, "enhanced_code": "5.1.1",
             "recipients": [format!("{cause}{number}@example.com")], "tags": {"team": "red"},
             "attempts": [{"number": 1, "at": "2026-09-21T14:13:20.000000Z", "stage": "rcpt", "error": reason, "took_ms": 7}],
-            "source": {"topic": queue.topic, "partition": 0, "offset": number, "timestamp": 1},
+            "source": {"topic": queue.topic, "partition": 0, "offset": cause.len() * 10_000 + number, "timestamp": 1},
             "idempotency_key": format!("{cause}-{number}"), "message_id": "<0123456789abcdef0123456789abcdef@mailroom.example>",
             "first_attempt_at": null, "replay_count": 0, "schema": 1,
         });

@@ -5,11 +5,10 @@ use std::io;
 use chrono::Utc;
 use clap::{ArgGroup, Args, ValueEnum};
 use mailroom_actors::domain::letters::rules::Action;
-use serde_json::json;
 
 use super::desk::Desk;
 use super::select::{FilterArguments, OPTIONS};
-use super::{Outcome, person, preview, refused, watch, wrong_usage};
+use super::{Outcome, person, preview, refused, watch, words, wrong_usage};
 use crate::cli::output::{self, Lines, written};
 use crate::cli::{ConfigurationArguments, DONE, FAILED};
 use crate::config::kind::{Kind, Raw, Value};
@@ -129,8 +128,7 @@ pub(super) fn carry_out(desk: &Desk, request: &Request, consent: Consent) -> Out
     let action = request.action.as_str();
     let (selection, preview) = desk.archive.select(request, Utc::now()).map_err(refused)?;
     if consent.dry_run {
-        let shown =
-            if consent.json { format!("{:#}", json!(preview)) } else { preview::in_words(action, &preview) };
+        let shown = if consent.json { words::json(&preview) } else { preview::in_words(action, &preview) };
         return Ok(written(Lines::stdout().write(shown)));
     }
     desk.needs_decisions()?;
@@ -142,7 +140,7 @@ pub(super) fn carry_out(desk: &Desk, request: &Request, consent: Consent) -> Out
     if !desk.dlq.transactions {
         output::tell("dlq.transactions is off: a crash of a worker may replay a letter twice");
     }
-    if !consent.yes && !person::agrees(&format!("\n{action} {}?", super::words::letters(preview.will))) {
+    if !consent.yes && !person::agrees(&format!("\n{action} {}?", words::letters(preview.will))) {
         output::tell("nothing is done");
         return Ok(FAILED);
     }
@@ -158,7 +156,7 @@ pub(super) fn carry_out(desk: &Desk, request: &Request, consent: Consent) -> Out
         (run, DONE)
     };
     if consent.json {
-        told(Lines::stdout().write(format_args!("{:#}", json!(desk.archive.show_run(&run)))))?;
+        told(Lines::stdout().write(words::json(&desk.archive.show_run(&run))))?;
     }
     Ok(code)
 }

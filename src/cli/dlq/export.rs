@@ -7,7 +7,6 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 use mailroom_actors::domain::job::Record;
-use serde_json::json;
 
 use super::desk::Desk;
 use super::select::FilterArguments;
@@ -126,7 +125,9 @@ impl Export<'_> {
         let whole = Whole::of(record, decision, &self.desk.archive.shelf);
         let view = FullView::of(&whole, self.reveal);
         told(match self.format {
-            Format::Ndjson => self.lines.write(json!(view)),
+            Format::Ndjson => {
+                self.lines.write(serde_json::to_string(&view).expect("texts and numbers always make JSON"))
+            }
             Format::Csv => {
                 let cells = cells(&view, self.reveal);
                 self.lines.write_bytes(csv::line(cells.iter().map(String::as_str)).as_bytes())
@@ -187,6 +188,8 @@ fn told(result: io::Result<()>) -> Outcome<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -3,7 +3,6 @@
 use chrono::Utc;
 use clap::Args;
 use mailroom_actors::domain::letters::group::By;
-use serde_json::json;
 
 use super::desk::Desk;
 use super::select::FilterArguments;
@@ -41,7 +40,7 @@ pub(super) fn run(Arguments { by, json, filter, configuration }: Arguments) -> O
     let desk = Desk::open(configuration)?;
     let groups = desk.archive.groups(by, &filter);
     if json {
-        return Ok(written(Lines::stdout().write(json!(groups))));
+        return Ok(written(Lines::stdout().write(words::json(&groups))));
     }
     if groups.is_empty() {
         desk.tell_of_nothing();

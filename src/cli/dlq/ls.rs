@@ -3,7 +3,6 @@
 use chrono::Utc;
 use clap::Args;
 use mailroom_actors::domain::letters::search::Cursor;
-use serde_json::json;
 
 use super::desk::Desk;
 use super::select::FilterArguments;
@@ -45,7 +44,7 @@ pub(super) fn run(Arguments { limit, after, json, filter, configuration }: Argum
     let desk = Desk::open(configuration)?;
     let page = desk.archive.page(&filter, after, limit as usize);
     if json {
-        return Ok(written(Lines::stdout().write(json!(page))));
+        return Ok(written(Lines::stdout().write(words::json(&page))));
     }
     if page.letters.is_empty() {
         desk.tell_of_nothing();

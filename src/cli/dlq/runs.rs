@@ -3,7 +3,6 @@
 use chrono::Utc;
 use clap::Args;
 use mailroom_actors::domain::letters::run::{Standing, Tracked};
-use serde_json::json;
 
 use super::desk::Desk;
 use super::{Outcome, person, refused, watch, words};
@@ -51,7 +50,7 @@ pub(super) fn run(Arguments { run, wait, json, configuration }: Arguments) -> Ou
         let runs: Vec<RunView> =
             desk.archive.shelf.runs().iter().map(|run| desk.archive.show_run(run)).collect();
         if json {
-            return Ok(written(Lines::stdout().write(json!(runs))));
+            return Ok(written(Lines::stdout().write(words::json(&runs))));
         }
         if runs.is_empty() {
             output::tell("nothing was asked for yet");
@@ -84,7 +83,7 @@ pub(super) fn cancel(CancelArguments { run: id, json, configuration }: CancelArg
 
 fn tell(desk: &Desk, run: &Tracked, json: bool, code: u8) -> Outcome {
     let view = desk.archive.show_run(run);
-    let shown = if json { format!("{:#}", json!(view)) } else { table(&[view]) };
+    let shown = if json { words::json(&view) } else { table(&[view]) };
     match written(Lines::stdout().write(shown)) {
         DONE => Ok(code),
         failed => Ok(failed),

@@ -34,7 +34,7 @@ pub(super) fn run(Arguments { letter, reveal, json, configuration }: Arguments) 
     let desk = Desk::open(configuration)?;
     let whole = desk.runtime.block_on(desk.archive.show(letter)).map_err(refused)?;
     let view = FullView::of(&whole, reveal);
-    let shown = if json { format!("{:#}", json!(view)) } else { in_words(&view) };
+    let shown = if json { words::json(&view) } else { in_words(&view) };
     Ok(written(Lines::stdout().write(shown)))
 }
 

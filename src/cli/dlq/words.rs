@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::table;
@@ -36,6 +37,11 @@ fn stand_out(lines: &str) -> String {
 /// `2026-11-24T02:07:47.123Z` to the second.
 pub(super) fn to_the_second(at: &str) -> String {
     at.split_once('.').map_or_else(|| at.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
+/// A view for other programs, its members in their order.
+pub(super) fn json(view: &impl Serialize) -> String {
+    serde_json::to_string_pretty(view).expect("texts and finite numbers always make JSON")
 }
 
 /// A field of a letter: texts as they are, lists of texts with blanks between, nothing for null.

@@ -102,7 +102,7 @@ fn the_session_of_a_template_that_was_wrong_sends_what_it_should_have_said() {
     std::fs::write(templates.join("welcome.txt"), "Hello {{ name }}").expect("it is mended");
     worker.signal("HUP");
     until("the templates to be read", || {
-        worker.log().iter().any(|line| line.contains("templates") && line.contains("read")).then_some(())
+        worker.log().iter().any(|line| line.contains("templates reloaded")).then_some(())
     });
     assert!(shell.types(preview)[0].contains("Hello Ada"));
     let told = shell.types(act);

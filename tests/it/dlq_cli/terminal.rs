@@ -11,7 +11,7 @@ use crate::harness::{Kafka, Queue, process};
 fn at_a_terminal(operator: &Operator, line: &str, keys: &str) -> (String, Option<i32>) {
     let mut command = Command::new("script");
     let mailroom = operator.settings.command(&[]);
-    let shown = format!("stty cols 80; exec {} dlq {line}", env!("CARGO_BIN_EXE_mailroom"));
+    let shown = format!("stty rows 24 cols 80; exec {} dlq {line}", env!("CARGO_BIN_EXE_mailroom"));
     command.args(["--quiet", "--flush", "--return", "--command", &shown, "/dev/null"]).env("TERM", "xterm");
     for (name, value) in mailroom.get_envs() {
         command.envs(value.map(|value| (name, value)));
