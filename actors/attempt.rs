@@ -60,7 +60,7 @@ pub struct Tools {
 }
 
 /// So many failures of the relay in a row are told in the log, once.
-const FAILURES_WORTH_A_LINE: u64 = 3;
+const FAILURES_WORTH_A_LINE: u32 = 3;
 /// A connection that was not used for this long may have been closed by the relay meanwhile.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -93,7 +93,9 @@ pub async fn attempt(
     let waited = Cell::new(Duration::ZERO);
     let (end, kept) = run(ticket, connection, tools, &waited).await;
     let is_probe = permit.is_probe();
+    let failures = tools.throttle.failures_in_a_row();
     permit.ended(seen(&end, is_probe));
+    say_how_the_relay_is(failures, tools);
     let took = began.elapsed().saturating_sub(waited.get());
     let timing = Timing { at, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) };
     ticket.verdict = Some(Verdict::Ended(end, timing));
@@ -421,27 +423,31 @@ fn tell_failure(failure: &Failure, took: Duration, tools: &Tools) {
     }
 }
 
-/// Notes how the relay is, and says so once when it begins to fail and once when it is back.
+/// Notes how the relay is.
 fn tell_of_the_relay(failure: Option<&Failure>, tools: &Tools) {
     match failure.map(|failure| (failure, failure.class)) {
         Some((failure, Class::Infrastructure | Class::Limited | Class::Ambiguous)) => {
-            if tools.vitals.relay_failed(failure) == FAILURES_WORTH_A_LINE {
-                let reason = (tools.mask)(&failure.reason);
-                tracing::warn!(
-                    failures = FAILURES_WORTH_A_LINE,
-                    stage = failure.stage.as_str(),
-                    reason,
-                    "the relay fails, whatever the e-mail"
-                );
-            }
+            tools.vitals.relay_failed(failure);
         }
-        // A panic of ours says nothing about the relay.
-        Some((failure, _)) if failure.cause == Cause::Crash => {}
-        Some(_) | None => {
-            let failures = tools.vitals.relay_answered(failure.is_none(), tools.clock.now().into());
-            if failures >= FAILURES_WORTH_A_LINE {
-                tracing::info!(failures, "the relay works again");
-            }
-        }
+        // An answer about the e-mail; a panic of ours says nothing about the relay either.
+        Some(_) => {}
+        None => tools.vitals.relay_took_one(tools.clock.now().into()),
+    }
+}
+
+/// Says once when the relay begins to fail, and once when it is back: `before` failures in a row, the attempt that
+/// has just ended not counted.
+fn say_how_the_relay_is(before: u32, tools: &Tools) {
+    let now = tools.throttle.failures_in_a_row();
+    if before < FAILURES_WORTH_A_LINE && now >= FAILURES_WORTH_A_LINE {
+        let Some((stage, reason)) = tools.vitals.relay_failure() else { return };
+        tracing::warn!(
+            failures = now,
+            stage = stage.as_str(),
+            reason = (tools.mask)(&reason),
+            "the relay fails, whatever the e-mail"
+        );
+    } else if before >= FAILURES_WORTH_A_LINE && now == 0 {
+        tracing::info!(failures = before, "the relay works again");
     }
 }

@@ -279,6 +279,8 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                     self.parts.office.set_watermarks(mark.partition, mark.low, mark.high);
                 }
             }
+            OffsetLogEvent::Turned => self.parts.vitals.poll_thread_turned(),
+            OffsetLogEvent::OutOfRange { partition, due } => self.parts.vitals.records_gone(partition, due),
             OffsetLogEvent::Reachable => self.parts.vitals.broker_answered(),
             OffsetLogEvent::Unreachable(error) => self.parts.vitals.broker_failed(error),
             OffsetLogEvent::Fatal(reason) => self.parts.escalate.send(Escalate(reason)),

@@ -66,7 +66,7 @@ impl DeadLetters {
             return;
         }
         crate::kill_point::reach("after-acknowledgement-before-commit");
-        self.parts.metrics.send(Event::DeadLettered { cause: failure.cause });
+        self.parts.metrics.send(Event::DeadLettered { cause: failure.cause, is_replay: record.is_replay() });
         let reason = (self.parts.mask)(&failure.reason);
         tracing::info!(
             topic = %record.topic,

@@ -14,7 +14,7 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use crate::domain::letters::decision::State;
-use crate::domain::letters::owner::{Batch, Opened, Owner};
+use crate::domain::letters::owner::{Batch, Notice, Opened, Owner, Task};
 use crate::domain::letters::run::{Canary, Tracked};
 use crate::guard::DeathGuard;
 use crate::line::Line;
@@ -32,7 +32,7 @@ const IDLE_TURNS: u32 = 30;
 /// So many decisions of letters that have left are taken off at once.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
-/// The partition whose owner judges canaries.
+/// The partition whose owner judges canaries, and tells of parked letters.
 const JUDGE: i32 = 0;
 
 /// What each generation is made of.
@@ -41,8 +41,6 @@ pub struct DlqOwnerParts {
     pub log: Rc<dyn LetterLog>,
     pub clock: Arc<dyn WallClock>,
     pub metrics: Line<Event>,
-    /// Letters a second that the redriver replays or parks in each partition.
-    pub redrive_rate: f64,
     /// `dlq.max_replays`, for the redriver; a run brings its own.
     pub max_replays: u32,
 }
@@ -123,11 +121,13 @@ impl DlqOwner {
 
     fn turn_of(&mut self, partition: i32, runs: &[Tracked], ctx: &mut Context<Self>) {
         let now = Instant::now();
-        let due = self.parts.log.due(partition, self.parts.clock.now().timestamp_millis());
+        let now_ms = self.parts.clock.now().timestamp_millis();
+        let due = self.parts.log.due(partition, now_ms);
         let left_below = self.parts.log.left_below(partition);
         let ours = runs.iter().any(|run| !run.next(partition, 1).is_empty());
         let judges = partition == JUDGE && runs.iter().any(Tracked::asks_for_its_canary);
-        let has_work = ours || judges || !due.is_empty() || left_below.is_some();
+        let notice = (partition == JUDGE).then(|| self.parts.log.notice(now_ms)).flatten();
+        let has_work = ours || judges || !due.is_empty() || left_below.is_some() || notice.is_some();
         let first = || Desk::Closed { until: now, wait: SHORTEST_WAIT };
         let desk = self.partitions.entry(partition).or_insert_with(first);
         match desk {
@@ -151,11 +151,13 @@ impl DlqOwner {
                     return;
                 };
                 let passed = now.duration_since(last_turn);
-                let tasks = owner.plan(runs, &due, self.parts.redrive_rate, passed);
+                let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed);
                 let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, FORGOTTEN_AT_ONCE));
                 let canaries =
                     runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
-                let work = Work { parts: self.parts.clone(), partition, tasks, gone, canaries };
+                let notice =
+                    notice.filter(|_| owner.may_notify(now_ms)).map(|job| Notice { at_ms: now_ms, job });
+                let work = Work { parts: self.parts.clone(), partition, tasks, gone, canaries, notice };
                 self.spawn(partition, ctx, async move { work.carry_out(owner).await });
             }
         }
@@ -188,10 +190,11 @@ impl DlqOwner {
 struct Work {
     parts: DlqOwnerParts,
     partition: i32,
-    tasks: Vec<crate::domain::letters::owner::Task>,
+    tasks: Vec<Task>,
     gone: Vec<i64>,
     /// Runs whose first letters are to be judged.
     canaries: Vec<Tracked>,
+    notice: Option<Notice>,
 }
 
 impl Work {
@@ -206,6 +209,7 @@ impl Work {
         let now_ms = self.parts.clock.now().timestamp_millis();
         let mut batch = owner.conclude(self.tasks, &fetched.letters, self.parts.max_replays, now_ms);
         batch.forgotten = self.gone;
+        batch.notice = self.notice;
         for run in &self.canaries {
             match log.failed_again(run).await {
                 Ok(Some(failed_again)) => {

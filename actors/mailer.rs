@@ -174,7 +174,7 @@ impl Mailer {
         let now = self.parts.tools.clock.now();
         let age_ms = record.timestamp_ms.map(|ms| (now.timestamp_millis() - ms).max(0));
         let latency = age_ms.map(|ms| Duration::from_millis(ms.unsigned_abs()));
-        self.parts.tools.metrics.send(Event::Delivered { latency });
+        self.parts.tools.metrics.send(Event::Delivered { latency, is_replay: record.is_replay() });
         tracing::info!(
             topic = %record.topic,
             partition = record.partition,

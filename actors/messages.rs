@@ -130,9 +130,11 @@ pub enum Event {
     /// An e-mail was taken, so long after its record's Kafka timestamp.
     Delivered {
         latency: Option<Duration>,
+        is_replay: bool,
     },
     DeadLettered {
         cause: Cause,
+        is_replay: bool,
     },
     PublishFailed,
     /// Letters that were acted on, and their jobs put back on the queue; and those that were left.
@@ -275,7 +277,7 @@ pub struct ActorStatus {
     pub state: ActorState,
     pub restarts: u64,
     pub last_error: Option<String>,
-    /// How long since it last answered the supervisor's question whether it is alive.
+    /// How long it has owed the supervisor an answer to the question whether it is alive; zero while it owes none.
     pub silent_for: Duration,
 }
 
@@ -317,6 +319,19 @@ pub struct KafkaStatus {
     pub partitions: usize,
     pub joined: bool,
     pub last_error: Option<String>,
+    /// Where records were gone when they were to be read, the last time within an hour.
+    pub records_gone: Option<RecordsGone>,
+}
+
+/// A partition that could not be read on where the group was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordsGone {
+    pub partition: i32,
+    /// The offset that was due next.
+    pub due: i64,
+    pub ago: Duration,
+    /// How often that happened, to any partition, since the process began.
+    pub times: u64,
 }
 
 /// What the last attempts said of the relay.

@@ -3,6 +3,7 @@
 //! The books (consumed, sent, in flight, …) are read from the ledger at the scrape, all under one lock, so
 //! that consumed = sum of emails + in flight + returned holds at every scrape, whatever died before.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -12,11 +13,12 @@ use prometheus::{
 };
 
 use crate::domain::failure::{Cause, Class};
+use crate::domain::letters::decision::State;
 use crate::domain::pace::Circuit;
 use crate::guard::{ActorName, DeathGuard};
 use crate::messages::{AreYouAlive, Event, Scrape};
 use crate::office::{Snapshot, TicketOffice};
-use crate::ports::WallClock;
+use crate::ports::{Census, LetterLog, WallClock};
 use crate::throttle::Throttle;
 use crate::vitals::Vitals;
 
@@ -38,6 +40,11 @@ pub struct Families {
     dead_letters: IntCounterVec,
     publish_failures: IntCounter,
     replays: IntCounterVec,
+    replayed_emails: IntCounterVec,
+    dlq_letters: IntGaugeVec,
+    dlq_oldest_waiting: Gauge,
+    dlq_parked: IntGauge,
+    stalled_records: IntGauge,
     retries_waiting: IntGauge,
     oldest_unfinished: Gauge,
     lag: IntGaugeVec,
@@ -54,6 +61,8 @@ pub struct Families {
     log_lines_dropped: IntCounter,
 }
 
+/// The `cause` of letters that can't be read.
+const UNREADABLE: &str = "unreadable";
 /// 1 ms to 600 s.
 const SEND_SECONDS: [f64; 17] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0];
@@ -108,10 +117,29 @@ impl Families {
                 "Letters of the dead letter queue that were to be replayed.",
                 &["result"],
             ),
+            replayed_emails: made.counters(
+                "mailroom_replayed_emails_total",
+                "Settled jobs that had been replayed, each once.",
+                &["outcome"],
+            ),
+            dlq_letters: made.gauges(
+                "mailroom_dlq_letters",
+                "Letters of the dead letter queue, as far as they are indexed.",
+                &["state", "cause"],
+            ),
+            dlq_oldest_waiting: made.seconds(
+                "mailroom_dlq_oldest_waiting_seconds",
+                "Age of the oldest letter on which nothing was decided.",
+            ),
+            dlq_parked: made.gauge("mailroom_dlq_parked", "Letters that need a human."),
+            stalled_records: made.gauge(
+                "mailroom_queue_stalled_records",
+                "Records of the queue that an open transaction holds up.",
+            ),
             retries_waiting: made.gauge("mailroom_retries_waiting", "Jobs that wait for their next attempt."),
             oldest_unfinished: made.seconds(
                 "mailroom_oldest_unfinished_seconds",
-                "Age of the oldest job not settled, by its Kafka timestamp.",
+                "Age of the oldest job not settled; with a backlog alone, of the last one settled, else of the backlog.",
             ),
             lag: made.gauges(
                 "mailroom_consumer_lag",
@@ -150,7 +178,7 @@ impl Families {
     }
 
     fn start_at_zero(&self, topic: &str, dlq_topic: &str) {
-        let known: [(&IntCounterVec, Vec<&str>); 9] = [
+        let known: [(&IntCounterVec, Vec<&str>); 10] = [
             (&self.email_attempts, vec!["success", "failure"]),
             (&self.dlq_messages, vec![dlq_topic]),
             (&self.consumed, vec![topic]),
@@ -160,6 +188,7 @@ impl Families {
             (&self.restarts, ActorName::ALL.iter().map(|a| a.as_str()).collect()),
             (&self.commits, vec!["ok", "failed"]),
             (&self.replays, vec!["published", "skipped", "refused"]),
+            (&self.replayed_emails, vec!["sent", "dead_lettered", "expired"]),
         ];
         for (counters, values) in known {
             for value in values {
@@ -170,6 +199,11 @@ impl Families {
             self.intake_paused.with_label_values(&[reason]).set(0);
         }
         self.backlog.with_label_values(&[topic]).set(0);
+        for state in State::ALL {
+            for cause in Cause::ALL.iter().map(|cause| cause.as_str()).chain([UNREADABLE]) {
+                self.dlq_letters.with_label_values(&[state.as_str(), cause]).set(0);
+            }
+        }
     }
 
     fn note(&self, event: Event, dlq_topic: &str) {
@@ -179,12 +213,19 @@ impl Families {
                 self.send_attempts.with_label_values(&[result]).inc();
                 self.send_duration.observe(took.as_secs_f64());
             }
-            Event::Delivered { latency } => {
+            Event::Delivered { latency, is_replay } => {
+                if is_replay {
+                    self.replayed_emails.with_label_values(&["sent"]).inc();
+                }
                 if let Some(latency) = latency {
                     self.delivery_latency.observe(latency.as_secs_f64());
                 }
             }
-            Event::DeadLettered { cause } => {
+            Event::DeadLettered { cause, is_replay } => {
+                if is_replay {
+                    let outcome = if cause == Cause::Expired { "expired" } else { "dead_lettered" };
+                    self.replayed_emails.with_label_values(&[outcome]).inc();
+                }
                 self.dlq_messages.with_label_values(&[dlq_topic]).inc();
                 self.dead_letters.with_label_values(&[cause.as_str()]).inc();
             }
@@ -221,8 +262,12 @@ impl Families {
         raise(&self.resends_skipped, accounts.resends_skipped);
         self.in_flight.set(i64::try_from(accounts.in_flight).unwrap_or(i64::MAX));
         self.retries_waiting.set(i64::try_from(accounts.waiting).unwrap_or(i64::MAX));
-        let age_ms = snapshot.oldest_unfinished_ms.map_or(0, |oldest| (now_ms - oldest).max(0));
-        self.oldest_unfinished.set(age_ms as f64 / 1000.0);
+        let age = match snapshot.oldest_unfinished_ms {
+            Some(oldest) => (now_ms - oldest).max(0) as f64 / 1000.0,
+            // Nothing was settled yet that would say how late it is: at least so late.
+            None => snapshot.backlog_lasts_for.unwrap_or_default().as_secs_f64(),
+        };
+        self.oldest_unfinished.set(age);
         self.lag.reset();
         for (partition, lag) in &snapshot.lags {
             self.lag.with_label_values(&[self.topic.as_str(), &partition.to_string()]).set(*lag);
@@ -230,6 +275,22 @@ impl Families {
         self.backlog.with_label_values(&[self.topic.as_str()]).set(snapshot.backlog);
         self.intake_paused.with_label_values(&["operator"]).set(i64::from(snapshot.is_paused));
         self.intake_paused.with_label_values(&["limits"]).set(i64::from(snapshot.intake_is_limited));
+    }
+}
+
+impl Families {
+    /// Brings what is read of the dead letter queue up to this moment.
+    fn refresh_letters(&self, census: &Census, now_ms: i64) {
+        for (state, cause, count) in &census.letters {
+            self.dlq_letters
+                .with_label_values(&[state.as_str(), cause.map_or(UNREADABLE, Cause::as_str)])
+                .set(*count);
+        }
+        let age_ms = census.oldest_waiting_ms.map_or(0, |oldest| (now_ms - oldest).max(0));
+        self.dlq_oldest_waiting.set(age_ms as f64 / 1000.0);
+        let parked = census.letters.iter().filter(|(state, ..)| *state == State::Parked);
+        self.dlq_parked.set(parked.map(|(.., count)| count).sum());
+        self.stalled_records.set(census.stalled_records);
     }
 }
 
@@ -297,6 +358,7 @@ pub struct MetricsParts {
     pub vitals: Arc<Vitals>,
     pub throttle: Arc<Throttle>,
     pub clock: Arc<dyn WallClock>,
+    pub letter_log: Option<Rc<dyn LetterLog>>,
 }
 
 pub struct Metrics {
@@ -328,6 +390,9 @@ impl Handler<Scrape> for Metrics {
     fn handle(&mut self, scrape: Scrape, _: &mut Context<Self>) -> Result<String, String> {
         let families = &self.parts.families;
         families.refresh(&self.parts.office.snapshot(), self.parts.clock.now().timestamp_millis());
+        if let Some(census) = self.parts.letter_log.as_ref().map(|log| log.census()) {
+            families.refresh_letters(&census, self.parts.clock.now().timestamp_millis());
+        }
         families.pool_busy.set(as_gauge(self.parts.vitals.working().len()));
         let allowed = self.parts.throttle.allowed(self.parts.office.is_guarded());
         families.pool_allowed.set(as_gauge(allowed));

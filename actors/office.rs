@@ -35,6 +35,8 @@ pub struct TicketOffice {
     policy: RetryPolicy,
     offset_log: Arc<dyn OffsetLog>,
     intake: Mutex<Hindrances>,
+    /// Since when there has been a backlog without a break.
+    backlog_since: Mutex<Option<Instant>>,
     returned: async_channel::Sender<Box<Claim>>,
     returns: async_channel::Receiver<Box<Claim>>,
     /// Told whenever a job of a partition that is being revoked may have been the last.
@@ -105,6 +107,7 @@ impl TicketOffice {
             policy,
             offset_log,
             intake: Mutex::default(),
+            backlog_since: Mutex::default(),
             returned,
             returns,
             quiet: Notify::new(),
@@ -189,7 +192,12 @@ impl TicketOffice {
 
     /// See [`Ledger::set_watermarks`].
     pub fn set_watermarks(&self, partition: i32, low: i64, high: i64) {
-        self.ledger.lock().set_watermarks(partition, low, high);
+        let backlog = {
+            let mut ledger = self.ledger.lock();
+            ledger.set_watermarks(partition, low, high);
+            ledger.backlog()
+        };
+        self.backlog_lasts_for(backlog);
     }
 
     /// Begins to give up these partitions: takes back what is before the dot, and tells whoever has it.
@@ -369,6 +377,13 @@ impl TicketOffice {
         self.credits.is_full()
     }
 
+    /// How long there has been a backlog, as far as was looked; none where there is none.
+    fn backlog_lasts_for(&self, backlog: i64) -> Option<Duration> {
+        let mut since = self.backlog_since.lock();
+        *since = if backlog > 0 { since.or_else(|| Some(Instant::now())) } else { None };
+        since.map(|since| since.elapsed())
+    }
+
     /// The books and the gauges of this moment, all at once.
     pub fn snapshot(&self) -> Snapshot {
         let (is_paused, commits_hang) = {
@@ -376,11 +391,14 @@ impl TicketOffice {
             (intake.paused().is_some(), intake.commits_hang_for().is_some())
         };
         let ledger = self.ledger.lock();
+        let (accounts, backlog) = (ledger.accounts(), ledger.backlog());
+        let waited = self.backlog_lasts_for(backlog);
         Snapshot {
-            accounts: ledger.accounts(),
             lags: ledger.lags(),
-            backlog: ledger.backlog(),
             oldest_unfinished_ms: ledger.oldest_unfinished_ms(),
+            backlog_lasts_for: waited.filter(|_| accounts.in_flight == 0),
+            accounts,
+            backlog,
             is_paused,
             intake_is_limited: commits_hang || self.is_full(),
         }
@@ -467,6 +485,8 @@ pub struct Snapshot {
     pub lags: Vec<(i32, i64)>,
     pub backlog: i64,
     pub oldest_unfinished_ms: Option<i64>,
+    /// How long there has been a backlog while nothing is in hand.
+    pub backlog_lasts_for: Option<Duration>,
     /// Intake is paused by hand.
     pub is_paused: bool,
     /// Intake waits for room under `limits.*`, or for a commit to be taken.

@@ -10,9 +10,10 @@ use chrono::{DateTime, Utc};
 use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Cause, Failure};
 pub use crate::domain::history::Outcome;
 use crate::domain::job::{DeadLetter, Record};
+use crate::domain::letters::decision::State;
 use crate::domain::letters::name::LetterName;
 use crate::domain::letters::owner::{Batch, Letter, Opened, Task};
 use crate::domain::letters::redrive::Plan;
@@ -192,6 +193,12 @@ pub enum OffsetLogEvent {
     Committed(Result<(), CommitRefusal>),
     /// Fresh watermarks, at least every 15 s, of assigned partitions, also while nothing is read.
     Watermarks(Vec<Watermarks>),
+    /// The thread that polls has come round once more (about once a second, whatever the brokers do). While none comes
+    /// it stands still.
+    Turned,
+    /// `due` was to be read next of this partition and is not in its log any more: records are gone, or the topic was
+    /// made anew. It is read on from the earliest record there is; for the actors the partition is lost and assigned again.
+    OutOfRange { partition: i32, due: i64 },
     /// A broker answered something just now (at most one such event a second).
     Reachable,
     /// No broker answers, or the group can't be joined; in words, without secrets. Not fatal.
@@ -227,15 +234,25 @@ pub trait LetterLog: 'static {
     /// Those that are this worker's now.
     fn partitions(&self) -> Vec<i32>;
 
+    /// What lies on the queue now, as far as it is known.
+    fn census(&self) -> Census;
+
     /// Runs under way, the oldest first, as far as they have been heard of.
     fn runs(&self) -> Vec<Tracked>;
 
     /// What is due to the redriver in that partition; nothing where it is off.
     fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)>;
 
+    /// Letters a second that the redriver may act on in each partition.
+    fn redrive_rate(&self) -> f64;
+
     /// Where the partition of the queue begins, once letters have left it since it was last swept; none where there is
     /// nothing to sweep.
     fn left_below(&self, partition: i32) -> Option<i64>;
+
+    /// The e-mail, as a job, about letters that were parked since somebody was last told; none where nobody is to be told,
+    /// nothing was parked, or that was less than an hour ago.
+    fn notice(&self, now_ms: i64) -> Option<Record>;
 
     /// Shuts every rival out, then reads the partition's decisions to their end.
     ///
@@ -267,6 +284,17 @@ pub trait LetterLog: 'static {
     /// # Errors
     /// In words; to be asked again.
     fn failed_again(&self, run: &Tracked) -> LocalBoxFuture<'static, Result<Option<u64>, String>>;
+}
+
+/// The answer to [`LetterLog::census`].
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// How many letters are in each state for each cause, every pair once; without a cause: that can't be read.
+    pub letters: Vec<(State, Option<Cause>, i64)>,
+    /// The time stamp of the oldest that waits, milliseconds since the epoch.
+    pub oldest_waiting_ms: Option<i64>,
+    /// Records of the main queue that an open transaction holds up.
+    pub stalled_records: i64,
 }
 
 /// The answer to [`LetterLog::fetch`].

@@ -202,13 +202,14 @@ impl Joining {
         if self.letter_log.is_filled() {
             return Ok(());
         }
+        let notify = redrive.notify.clone();
         let redrive =
             redrive.enabled.then(|| Redrive { waits: redrive.waits.clone(), causes: redrive.causes.clone() });
         let reader = dlq::reader::start(kafka, dlq.index_letters.max(FEWEST_LETTERS), &self.shelf)?;
         let archive = Archive::new(kafka, dlq, &self.shelf)?;
         // The first time, or the log would have been filled.
         let _ = self.doors.archive.set(archive);
-        self.letter_log.fill(KafkaLetterLog::start(kafka, dlq, redrive, &self.shelf, reader)?);
+        self.letter_log.fill(KafkaLetterLog::start(kafka, dlq, redrive, notify, &self.shelf, reader)?);
         Ok(())
     }
 
@@ -233,7 +234,8 @@ impl Joining {
 
     /// It takes a while, so it runs beside the start; what it finds ends the process all the same.
     async fn check_rights(self, refuse: oneshot::Sender<StartProblem>) {
-        if let Err(problem @ StartProblem::Misconfigured(_)) = kafka::rights::check(&self.config.kafka).await
+        if let Err(problem @ StartProblem::Misconfigured(_)) =
+            kafka::rights::check(&self.config.kafka, kafka::rights::AT_THE_START).await
         {
             // As above.
             let _ = refuse.send(problem);
@@ -260,7 +262,6 @@ fn settings(config: &Config) -> Settings {
         drain_timeout: config.worker.drain_timeout,
         dlq_topic: config.kafka.dlq_topic.clone(),
         max_replays: config.dlq.max_replays,
-        redrive_rate: config.dlq.rate,
         connections: ConnectionLife {
             max_emails: config.smtp.max_emails_per_connection,
             idle_timeout: config.smtp.idle_timeout,
@@ -298,6 +299,18 @@ impl Service {
             }
             None => Err("the supervisor does not answer".into()),
         }
+    }
+
+    /// Stops the intake by hand, or starts it again; the door behind `POST /consumer/pause`.
+    ///
+    /// # Errors
+    /// When the supervisor is gone, in words.
+    pub async fn pause(&self, paused: bool) -> Result<(), String> {
+        let changed = match paused {
+            true => self.doors.pause("by a key of the demo, or its scenario".into(), None).await,
+            false => self.doors.resume().await,
+        };
+        changed.map(drop).ok_or_else(|| "the supervisor does not answer".into())
     }
 
     /// The templates that jobs are rendered by; a reload holds from the next attempt on.

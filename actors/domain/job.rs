@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 
 use super::failure::{Failure, Stage};
 
+/// The header by which a replayed job names its letter.
+pub const REPLAY_ID: &str = "mailroom-replay-id";
+
 /// One record of the main queue, exactly as Kafka had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -25,6 +28,11 @@ impl Record {
     /// Bytes that count against `limits.in_flight_bytes`: the value's.
     pub fn size(&self) -> usize {
         self.value.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Whether it was put back on the queue from the dead letter queue.
+    pub fn is_replay(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name == REPLAY_ID)
     }
 
     /// `topic-partition-offset`: the name of the record, and the idempotency key of a job without one.

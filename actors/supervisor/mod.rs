@@ -38,7 +38,8 @@ struct Child {
     budget: RestartBudget,
     restarts: u64,
     last_error: Option<String>,
-    last_alive: Instant,
+    /// Since when it has owed an answer to whether it is alive: a question, or its restart, is outstanding.
+    owes_since: Option<Instant>,
     state: ActorState,
     /// Only for mailers: told to end; its death is no failure.
     retiring: bool,
@@ -135,13 +136,13 @@ impl Supervisor {
             budget: RestartBudget::default(),
             restarts: 0,
             last_error: None,
-            last_alive: Instant::now(),
+            owes_since: None,
             state: ActorState::Running,
             retiring: false,
             address: None,
         });
         child.generation = generation;
-        child.last_alive = Instant::now();
+        child.owes_since = None;
         child.state = ActorState::Running;
         child.retiring = false;
         child.address = Some(address);
@@ -194,6 +195,7 @@ impl Supervisor {
         }
         let what = panic.unwrap_or_else(|| "ended by itself".into());
         child.state = ActorState::Restarting;
+        child.owes_since.get_or_insert_with(Instant::now);
         child.last_error = Some(what.clone());
         child.restarts += 1;
         let next = child.budget.died(self.started.elapsed());
@@ -287,7 +289,12 @@ impl Actor for Supervisor {
         }
         self.lines.events.send(Event::Pool { size: self.size });
         ctx.run_interval(HEARTBEAT, |supervisor, _| {
-            for child in supervisor.children.values() {
+            supervisor.consumer.vitals.look_at_the_poll_thread();
+            // One question at a time: what counts is how long it is owed an answer, not how long ago the last one was.
+            // So a process that stood still as a whole takes none of its actors for dead, and a mailbox that nobody
+            // reads does not fill with questions.
+            for child in supervisor.children.values_mut().filter(|child| child.owes_since.is_none()) {
+                child.owes_since = Some(Instant::now());
                 match &child.address {
                     Some(Address::Consumer(actor)) => actor.do_send(AreYouAlive),
                     Some(Address::DeadLetters(actor)) => actor.do_send(AreYouAlive),
@@ -308,7 +315,7 @@ impl StreamHandler<ChildSignal> for Supervisor {
                 if let Some(child) = self.children.get_mut(&(id.name, id.slot))
                     && child.generation == id.generation
                 {
-                    child.last_alive = Instant::now();
+                    child.owes_since = None;
                 }
             }
             ChildSignal::Died { child, panic } => self.died(child, panic, ctx),

@@ -38,8 +38,6 @@ pub struct Settings {
     pub connections: ConnectionLife,
     /// `dlq.max_replays`.
     pub max_replays: u32,
-    /// Letters a second that the redriver acts on in each partition.
-    pub redrive_rate: f64,
 }
 
 /// The world, and what outlives every actor.
@@ -118,11 +116,10 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             composer: world.composer,
             mask: world.mask,
         },
-        dlq_owner: world.letter_log.map(|log| DlqOwnerParts {
+        dlq_owner: world.letter_log.clone().map(|log| DlqOwnerParts {
             log,
             clock: Arc::clone(&world.clock),
             metrics: lines.events.clone(),
-            redrive_rate: settings.redrive_rate,
             max_replays: settings.max_replays,
         }),
         metrics: MetricsParts {
@@ -131,6 +128,7 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             office: world.office,
             vitals: world.vitals,
             throttle: world.throttle,
+            letter_log: world.letter_log,
             clock: world.clock,
         },
         lines,

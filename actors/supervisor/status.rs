@@ -6,6 +6,16 @@ use super::{Child, Supervisor};
 use crate::guard::{ActorName, ChildId};
 use crate::messages::{ActorState, ActorStatus, IntakeStatus, MailerState, MailerStatus, PoolStatus, Status};
 
+/// The thread that polls stands still for that long only when something is wrong: it comes round many times a second.
+const WORTH_A_WORD: Duration = Duration::from_secs(10);
+
+impl Child {
+    /// How long it has owed an answer to whether it is alive.
+    fn silent_for(&self) -> Duration {
+        self.owes_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
 impl Supervisor {
     pub(super) fn status(&self) -> Status {
         let (vitals, office) = (&self.consumer.vitals, &self.consumer.office);
@@ -76,9 +86,22 @@ impl Supervisor {
                 state,
                 restarts: children.iter().map(|c| c.restarts).sum(),
                 last_error: children.iter().rev().find_map(|c| c.last_error.clone()),
-                silent_for: children.iter().map(|c| c.last_alive.elapsed()).max().unwrap_or_default(),
+                silent_for: children.iter().map(|child| child.silent_for()).max().unwrap_or_default(),
             });
         }
+        self.add_the_poll_thread(&mut statuses);
         statuses
+    }
+
+    /// The thread that polls is the consumer's other half: where it stands still longer, the consumer does.
+    fn add_the_poll_thread(&self, statuses: &mut [ActorStatus]) {
+        let still = self.consumer.vitals.poll_thread_still_for();
+        let consumer = statuses.iter_mut().find(|status| status.name == ActorName::Consumer.as_str());
+        if let Some(consumer) = consumer.filter(|consumer| still > consumer.silent_for) {
+            consumer.silent_for = still;
+            if still >= WORTH_A_WORD {
+                consumer.last_error = Some("the thread that polls Kafka stands still".into());
+            }
+        }
     }
 }

@@ -10,31 +10,31 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::Args;
-use indicatif::ProgressBar;
-use tokio::time::timeout;
 
 use super::output::{self, Lines, failed, written};
-use super::{ConfigurationArguments, WRONG_CONFIGURATION, wrong_configuration};
+use super::{ConfigurationArguments, WRONG_CONFIGURATION, duration, spinner, wrong_configuration};
 use crate::config::{self, Config, Problems};
 use crate::kafka::{self as cluster, StartProblem};
 use crate::smtp::inspect as relay;
 use crate::templates::Templates;
 use report::{Line, Report};
 
-/// Each step has a limit of its own; this one is for what has none.
-const ALL_STEPS: Duration = Duration::from_secs(180);
-const BETWEEN_TICKS: Duration = Duration::from_millis(100);
-
 #[derive(Args, Debug)]
 #[command(
-    after_help = "With --online the exit code is 78 for the configuration and the templates, 1 for anything that Kafka or\n\
-                  the relay says, and 0 with warnings only. Nothing is joined, made or sent.\n\n\
-                  Example:\n  mailroom check --config /etc/mailroom/config.toml\n  mailroom check --online"
+    after_help = "--online takes at most 90 s, or what --within says. Nothing is joined, made or sent.\n\n\
+                  Exit codes: 0 all is well, warnings aside, 1 Kafka or the relay says no, 2 wrong usage, 78 wrong configuration \
+                  or templates.\n\n\
+                  Example:\n  mailroom check --config /etc/mailroom/config.toml\n  mailroom check --online\n  \
+                  mailroom check --online --within 20s --json"
 )]
 pub(super) struct Arguments {
     /// Asks Kafka and the relay, too: brokers, topics, the group, rights; name, TLS, login
     #[arg(long)]
     online: bool,
+
+    /// Gives up on what has not answered by then, such as 20s
+    #[arg(long, value_name = "DURATION", value_parser = duration::read, default_value = "90s", requires = "online")]
+    within: Duration,
 
     /// As a JSON object: a status and what was looked at
     #[arg(long)]
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> u8 {
-    let Arguments { online, json, configuration } = arguments;
+    let Arguments { online, within, json, configuration } = arguments;
     let config = match config::load(&configuration.sources()) {
         Ok(config) => config,
         Err(problems) => return wrong(&problems, json),
@@ -53,24 +53,17 @@ pub(super) fn run(arguments: Arguments) -> u8 {
     let templates = match config.templates.dir.as_deref().map(Templates::read).transpose() {
         Ok(templates) => templates,
         // They were right a moment ago.
-        Err(mistakes) => {
-            output::tell(mistakes);
-            return WRONG_CONFIGURATION;
-        }
+        Err(mistakes) => return misconfigured("templates.dir", mistakes.to_string(), json),
     };
     // What `run` would find out first of all.
-    if let Err(problem) = cluster::properties::check(&config.kafka) {
-        output::tell(problem);
-        return WRONG_CONFIGURATION;
+    if let Err(problem) = cluster::properties::try_out(&config.kafka) {
+        return misconfigured("kafka.properties", problem.to_string(), json);
     }
     let mut report = Report(offline(&config, templates.as_ref()));
     if online {
-        match ask_everybody(&config) {
+        match ask_everybody(&config, within) {
             Ok(lines) => report.0.extend(lines),
-            Err(NotAsked::Misconfigured(text)) => {
-                output::tell(text);
-                return WRONG_CONFIGURATION;
-            }
+            Err(NotAsked::Misconfigured(text)) => return misconfigured("kafka.properties", text, json),
             Err(NotAsked::NotSetUp(error)) => {
                 return failed(format_args!("the process can't be set up: {error}"));
             }
@@ -93,10 +86,24 @@ fn wrong(problems: &Problems, json: bool) -> u8 {
     }
     let lines = problems.0.iter().map(|problem| {
         let name = if problem.key.is_empty() { "configuration" } else { problem.key.as_str() };
-        Line::failed(name, format!("{}: {}", problem.origin, problem.what), "mend the configuration")
+        failed_line(name, format!("{}: {}", problem.origin, problem.what))
     });
-    match written(Lines::stdout().write(Report(lines.collect()).in_json())) {
-        super::DONE => code,
+    in_json(lines.collect())
+}
+
+/// What the values by themselves do not tell.
+fn misconfigured(name: &str, text: String, json: bool) -> u8 {
+    output::tell(&text);
+    if json { in_json(vec![failed_line(name, text)]) } else { WRONG_CONFIGURATION }
+}
+
+fn failed_line(name: &str, text: String) -> Line {
+    Line::failed(name, text, "mend the configuration")
+}
+
+fn in_json(lines: Vec<Line>) -> u8 {
+    match written(Lines::stdout().write(Report(lines).in_json())) {
+        super::DONE => WRONG_CONFIGURATION,
         code => code,
     }
 }
@@ -135,29 +142,20 @@ enum NotAsked {
 }
 
 /// Kafka and the relay at the same time, with something that moves at a terminal.
-fn ask_everybody(config: &Config) -> Result<Vec<Line>, NotAsked> {
+fn ask_everybody(config: &Config, within: Duration) -> Result<Vec<Line>, NotAsked> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(NotAsked::NotSetUp)?;
-    // Drawn on stderr, and only where that is a terminal.
-    let spinner = ProgressBar::new_spinner().with_message("asking Kafka and the relay");
-    spinner.enable_steady_tick(BETWEEN_TICKS);
-    let (cluster, relay) = runtime.block_on(async {
-        let cluster = timeout(ALL_STEPS, cluster::inspect::inspect(&config.kafka));
-        tokio::join!(cluster, timeout(ALL_STEPS, relay::inspect(&config.smtp)))
-    });
-    spinner.finish_and_clear();
+    let (cluster, relay) = runtime.block_on(spinner::beside("asking Kafka and the relay", async {
+        let cluster = cluster::inspect::inspect(&config.kafka, within);
+        tokio::join!(cluster, relay::inspect(&config.smtp, within))
+    }));
     // A question that nobody answers any more ends with the process.
     runtime.shutdown_background();
-    let late = |name: &str| Line::failed(name, "no answer in time", "try again");
     let mut lines = match cluster {
-        Ok(Ok(seen)) => kafka::lines(&config.kafka, &seen),
-        Ok(Err(StartProblem::Misconfigured(text))) => return Err(NotAsked::Misconfigured(text)),
-        Ok(Err(StartProblem::Away(text))) => vec![Line::failed("kafka.brokers", text, "try again")],
-        Err(_) => vec![late("kafka.brokers")],
+        Ok(seen) => kafka::lines(&config.kafka, &seen),
+        Err(StartProblem::Misconfigured(text)) => return Err(NotAsked::Misconfigured(text)),
+        Err(StartProblem::Away(text)) => vec![Line::failed("kafka.brokers", text, "try again")],
     };
-    lines.extend(match relay {
-        Ok(seen) => smtp::lines(config, &seen, Utc::now()),
-        Err(_) => vec![late("smtp.connect")],
-    });
+    lines.extend(smtp::lines(config, &relay, Utc::now()));
     Ok(lines)
 }

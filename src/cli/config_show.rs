@@ -7,7 +7,7 @@ use super::output::{Lines, written};
 use super::{ConfigurationArguments, table, wrong_configuration};
 use crate::config::{self, Shown, ShownValue};
 
-pub(super) const EXAMPLE: &str = "Example:\n  mailroom config show --origin\n  mailroom config show --json --config /etc/mailroom/config.toml";
+pub(super) const EXAMPLE: &str = "Exit codes: 0 done, 1 stdout can't be written, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom config show --origin\n  mailroom config show --json --config /etc/mailroom/config.toml";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -17,12 +17,25 @@ use crate::telemetry::Telemetry;
 pub(super) const EXAMPLE: &str = "\
 At a terminal the demo is a live view with keys to break things; elsewhere, and with --plain, it is lines.
 
+Keys (those that break something mend it, pressed again):
+  d    the relay is down, or up again
+  s    the relay is slow, or fast again
+  t    the relay says \"too many\", or takes all
+  k    a mailer is killed
+  + -  twice, or half, as many mailers
+  p    the intake is paused, or goes on
+  l    the last dead letters: arrows choose, Enter shows one, Esc goes back
+  q    the end, as Ctrl-C: what is under way is settled first; a second time: at once
+
 What can happen (times from the start of the demo: 5s, 1m30s, 500ms):
   relay-down@5s..10s   the relay refuses every connection; without ..10s until the end
   slow@5s..10s         it lets each e-mail wait 0.6 s: more comes than 8 mailers send
   too-many@5s..10s     it takes 5 e-mails a second, and answers 454 to the others
+  pause@5s..10s        the worker takes no more jobs, and finishes what it has in hand
   kill-mailer@7s       a mailer dies of a panic, and is started again
   pool=16@3s           so many mailers from then on
+
+Exit codes: 0 every job is accounted for, 1 one is not, or the end was not awaited, 2 wrong usage.
 
 Example:
   mailroom demo

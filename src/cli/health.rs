@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use super::output::{Lines, failed, written};
+use super::spinner::Spinner;
 use super::{ConfigurationArguments, WRONG_USAGE, duration, output, wrong_configuration};
 use crate::config;
 
@@ -20,6 +21,7 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Of the configuration only http.bind counts; mistakes in the rest do not matter here.\n\n\
+                  Exit codes: 0 it is so, 1 it is not, or nobody answers, 2 wrong usage, 78 wrong configuration.\n\n\
                   Example:\n  mailroom health ready --wait 30s\n  mailroom health live --url http://127.0.0.1:8080"
 )]
 pub(super) struct Arguments {
@@ -93,6 +95,7 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
 /// Asks once, and then again until `wait` is over. The error is the last answer's.
 fn ask_until_well(url: &str, wait: Duration) -> Result<(), String> {
     let gives_up = Instant::now() + wait;
+    let spinner = Spinner::new("asking the service");
     loop {
         let left = gives_up.saturating_duration_since(Instant::now());
         // The first try has its time even without a wait, a later one only what is left.
@@ -100,7 +103,10 @@ fn ask_until_well(url: &str, wait: Duration) -> Result<(), String> {
         match ask(url, limit) {
             Ok(()) => return Ok(()),
             Err(why) if Instant::now() + BETWEEN_TRIES >= gives_up => return Err(why),
-            Err(_) => thread::sleep(BETWEEN_TRIES),
+            Err(_) => {
+                spinner.look();
+                thread::sleep(BETWEEN_TRIES);
+            }
         }
     }
 }

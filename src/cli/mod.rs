@@ -14,6 +14,7 @@ mod run;
 mod schema;
 mod send;
 mod signals;
+mod spinner;
 mod table;
 mod template;
 mod variables;
@@ -33,9 +34,17 @@ const FAILED: u8 = 1;
 /// The command line itself is wrong.
 const WRONG_USAGE: u8 = 2;
 
+const EXAMPLE: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration. Data goes to stdout, all else to stderr.
+
+Example:
+  mailroom demo
+  mailroom check --online --config /etc/mailroom/config.toml
+  mailroom help send";
+
 /// The worker between Kafka and an SMTP relay for e-mail that must not be lost.
 #[derive(Debug, Parser)]
-#[command(name = "mailroom", version, arg_required_else_help = true)]
+#[command(name = "mailroom", version, arg_required_else_help = true, after_help = EXAMPLE)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,

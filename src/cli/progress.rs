@@ -7,6 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
+use super::spinner::PATIENCE;
+
 const BETWEEN_TICKS: Duration = Duration::from_millis(200);
 
 /// Hidden at first; for good where stderr is no terminal.
@@ -19,9 +21,6 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// What takes no longer needs no bar.
-    pub const PATIENCE: Duration = Duration::from_secs(2);
-
     /// Of `total` things of that name, in the plural, where it is known how many there are.
     pub fn of(total: Option<u64>, things: &str) -> Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
@@ -37,7 +36,7 @@ impl Progress {
         }));
         Progress {
             bar,
-            shows_at: Instant::now() + Progress::PATIENCE,
+            shows_at: Instant::now() + PATIENCE,
             is_shown: !io::stderr().is_terminal(),
             shares_terminal: io::stdout().is_terminal() && io::stderr().is_terminal(),
         }
@@ -57,7 +56,7 @@ impl Progress {
     /// One more is done; `print` writes its line.
     pub fn one_more<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.inc(1);
-        self.beside(print)
+        if self.shares_terminal { self.bar.suspend(print) } else { print() }
     }
 
     /// So many are done.
@@ -65,9 +64,9 @@ impl Progress {
         self.bar.set_position(done);
     }
 
-    /// Something else is printed.
+    /// Prints something else on stderr.
     pub fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
-        if self.shares_terminal { self.bar.suspend(print) } else { print() }
+        self.bar.suspend(print)
     }
 
     /// Takes the bar off the terminal.

@@ -10,10 +10,16 @@ use super::{ConfigurationArguments, DONE, FAILED, WRONG_CONFIGURATION, reload, w
 use crate::app::{self, StartError};
 use crate::config::{self, Config};
 use crate::descriptors;
+use crate::kafka;
 use crate::telemetry::Telemetry;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  mailroom run --config /etc/mailroom/config.toml --set mailers.size=16")]
+#[command(
+    after_help = "The first SIGTERM or Ctrl-C stops it within worker.drain_timeout, the second at once; SIGHUP reads the \
+                  templates anew.\n\n\
+                  Exit codes: 0 stopped as it was told, 1 failed, 2 wrong usage, 78 wrong configuration, or a topic, the \
+                  credentials or a right missing in Kafka.\n\nExample:\n  mailroom run --config /etc/mailroom/config.toml --set mailers.size=16"
+)]
 pub(super) struct Arguments {
     #[command(flatten)]
     configuration: ConfigurationArguments,
@@ -29,6 +35,10 @@ pub(super) fn run(arguments: Arguments) -> u8 {
         Ok(config) => config,
         Err(problems) => return wrong_configuration(&problems),
     };
+    if let Err(problem) = kafka::properties::try_out(&config.kafka) {
+        output::tell(problem);
+        return WRONG_CONFIGURATION;
+    }
     let _telemetry = match Telemetry::start(&config.log) {
         Ok(telemetry) => telemetry,
         Err(error) => return not_set_up(&error),

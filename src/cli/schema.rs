@@ -6,7 +6,9 @@ use super::output::{Lines, written};
 use crate::schema;
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  mailroom schema job")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 stdout can't be written, 2 wrong usage.\n\nExample:\n  mailroom schema job > job.schema.json"
+)]
 pub(super) struct Arguments {
     /// Of which records
     #[arg(value_enum)]

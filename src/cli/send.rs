@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::variables::{self, VariableArguments};
-use super::{ConfigurationArguments, FAILED, duration, output, wrong_configuration};
+use super::{ConfigurationArguments, FAILED, WRONG_USAGE, duration, output, wrong_configuration};
 use crate::config;
 
 /// What the jobs are made of: with a file nothing else.
@@ -40,18 +40,24 @@ const JOB_OPTIONS: [&str; 20] = [
 #[command(
     arg_required_else_help = true,
     group = ArgGroup::new("content").args(["otp", "template", "text", "html", "file"]).required(true).multiple(true),
-    after_help = "Each job's topic-partition-offset is printed once the brokers have it.\n\n\
+    after_help = "Each job's topic-partition-offset is printed once the brokers have it. Where no broker answers it is given up \
+                  after 10 s. Ctrl-C ends it once what is under way is told; a second time at once.\n\n\
+                  Exit codes: 0 all were sent, 1 some were not, 2 wrong usage, 78 wrong configuration, or no topic or login in Kafka.\n\n\
                   Example:\n  mailroom send --to ada@example.com --subject Hello --text 'How are you?'\n  \
-                  mailroom send --to ada@example.com --template order --var id=7 --expires-in 1h"
+                  mailroom send --to ada@example.com --template order --var id=7 --expires-in 1h\n  \
+                  mailroom send --file jobs.ndjson --rate 50\n  \
+                  mailroom send --to ada@example.com --otp 493021 --count 1000 --json"
 )]
 pub(super) struct Arguments {
     /// Who gets the e-mail; may be given several times
     #[arg(long, value_name = "ADDRESS", required_unless_present = "file")]
     to: Vec<String>,
 
+    /// Who gets a copy, for all to see; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     cc: Vec<String>,
 
+    /// Who gets a copy that nobody else sees; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     bcc: Vec<String>,
 
@@ -63,6 +69,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     reply_to: Option<String>,
 
+    /// Over the template's
     #[arg(long)]
     subject: Option<String>,
 
@@ -70,6 +77,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     text: Option<String>,
 
+    /// The body as HTML
     #[arg(long)]
     html: Option<String>,
 
@@ -120,9 +128,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "R", value_parser = jobs_a_second)]
     rate: Option<f64>,
 
-    /// Takes one job a line, as it is, from the file; from stdin, where it is "-"
+    /// Takes one job a line from the file; from stdin, where it is "-". A line that is no job is told and left out
     #[arg(long, value_name = "NDJSON", conflicts_with_all = JOB_OPTIONS)]
     file: Option<PathBuf>,
+
+    /// Sends what is no job too, byte for byte: the worker dead-letters it
+    #[arg(long)]
+    as_is: bool,
+
+    /// As JSON objects, one a line, with topic, partition and offset; of a file with the line, too
+    #[arg(long)]
+    json: bool,
 
     #[command(flatten)]
     configuration: ConfigurationArguments,
@@ -148,9 +164,16 @@ pub(super) fn run(arguments: Arguments) -> u8 {
             return FAILED;
         }
     };
+    if !arguments.as_is
+        && let Err(why) = source.check()
+    {
+        output::tell(format_args!("{why}\nno e-mail can be made of it; --as-is sends it all the same"));
+        return WRONG_USAGE;
+    }
     let kafka = match config::load_kafka(&arguments.configuration.sources()) {
         Ok(kafka) => kafka,
         Err(problems) => return wrong_configuration(&problems),
     };
-    delivery::deliver(&kafka, source, arguments.rate)
+    let how = delivery::How { rate: arguments.rate, as_is: arguments.as_is, json: arguments.json };
+    delivery::deliver(&kafka, source, how)
 }

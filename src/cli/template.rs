@@ -21,12 +21,14 @@ use crate::templates::{Rendered, TemplateStore, Wanted};
 /// The limit on an e-mail that is only looked at: no broker takes more in one record.
 const MESSAGE_BYTES: usize = 1 << 30;
 
-pub(super) const EXAMPLE: &str = "Example:\n  mailroom template preview otp --var otp=493021\n  mailroom template preview order --dir templates --variables order.json";
+pub(super) const EXAMPLE: &str = "Exit codes: 0 done, 1 it can't be rendered, 2 wrong usage, 78 wrong configuration or templates.\n\nExample:\n  mailroom template preview otp --var otp=493021\n  mailroom template preview order --dir templates --variables order.json";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Lists the templates
-    #[command(after_help = "Example:\n  mailroom template ls --dir templates")]
+    #[command(
+        after_help = "Exit codes: 0 done, 1 stdout can't be written, 2 wrong usage, 78 wrong configuration or templates.\n\nExample:\n  mailroom template ls --dir templates"
+    )]
     Ls(List),
     /// Prints what a template makes of variables: the subject, the text and the HTML
     #[command(after_help = EXAMPLE)]

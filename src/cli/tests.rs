@@ -17,46 +17,39 @@ fn the_command_line_is_well_made() {
     CommandLine::command().debug_assert();
 }
 
-#[test]
-fn every_command_has_an_example_that_it_takes() {
-    // Those of dlq have many, below.
-    for command in CommandLine::command().get_subcommands().filter(|of| of.get_name() != "dlq") {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let example =
-            help.split("Example:\n  mailroom ").nth(1).expect("each has one").replace(['\'', '?'], "");
-        // What the shell would take away, or keep together.
-        let example = example.replace("How are you", "text").replace(" > ", " mailroom ");
-        let example = example.split(" mailroom /").next().expect("a split has a first part");
-        for example in example.split("mailroom ") {
-            assert!(parse(example).is_ok(), "{example}: {:?}", parse(example).err());
-        }
-    }
-}
-
-/// The words of a shell's line; what stands between quotes is one.
+/// The words of a line as a shell has them: single quotes keep together, and `>` ends what is ours.
 fn words(line: &str) -> Vec<String> {
     let line = line.split(" > ").next().expect("a split has a first part");
-    let parts = line
-        .split('\'')
-        .enumerate()
-        .map(|(at, part)| if at % 2 == 1 { part.replace(' ', "\u{a0}") } else { part.to_owned() });
-    let line: String = parts.collect();
-    line.split(' ').filter(|word| !word.is_empty()).map(|word| word.replace('\u{a0}', " ")).collect()
+    let parts = line.split('\'').enumerate();
+    let words = parts.flat_map(|(index, part)| match index % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+        _ => vec![part.to_owned()],
+    });
+    words.collect()
+}
+
+fn check_help(command: &clap::Command, path: &str) {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (before, examples) = help.split_once("\nExample:\n").unwrap_or_else(|| panic!("{path}: no example"));
+    assert!(before.contains("Exit codes: 0 ") && before.contains(" 2 wrong usage"), "{path}: {before}");
+    for example in examples.lines() {
+        let words = words(example);
+        assert!(example.starts_with(&format!("  {path}")), "{example}: of {path}");
+        // The example of help is told as help is: by an error of clap's that is none.
+        let taken = CommandLine::try_parse_from(&words).map_err(|error| error.exit_code());
+        assert!(matches!(taken, Ok(_) | Err(0)), "{example}");
+    }
+    for argument in command.get_arguments() {
+        assert!(argument.get_help().is_some(), "{path}: {} is not explained", argument.get_id());
+    }
+    for command in command.get_subcommands() {
+        check_help(command, &format!("{path} {}", command.get_name()));
+    }
 }
 
 #[test]
-fn every_command_of_dlq_has_examples_that_it_takes() {
-    let all = CommandLine::command();
-    let dlq = all.find_subcommand("dlq").expect("it is there");
-    for command in dlq.get_subcommands().chain([dlq]) {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let examples =
-            help.split("Example:\n").nth(1).unwrap_or_else(|| panic!("{} has none", command.get_name()));
-        for example in examples.lines() {
-            let parsed = CommandLine::try_parse_from(words(example));
-            assert!(parsed.is_ok(), "{example}: {:?}", parsed.err());
-        }
-    }
+fn every_command_tells_its_options_its_exit_codes_and_examples_that_it_takes() {
+    check_help(&CommandLine::command(), "mailroom");
 }
 
 #[test]
@@ -107,7 +100,14 @@ fn dlq_needs_no_relay_and_tells_of_a_wrong_configuration_of_its_own_by_78() {
 fn wrong_usage_is_2_and_help_and_version_are_0() {
     for (arguments, expected) in [
         ("", 2),
+        ("help", 0),
+        ("help template preview", 0),
+        ("help deliver", 2),
+        ("config", 2),
         ("deliver", 2),
+        ("check --within 0s --online", 2),
+        ("check --within soon --online", 2),
+        ("check --within 5s", 2),
         ("check --offline", 2),
         ("check extra", 2),
         ("send", 2),

@@ -9,8 +9,11 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::effective::Values;
 use super::problems::Problems;
-use super::{Config, Dlq, Kafka, Security, Templates, properties};
+use super::{Config, Dlq, Kafka, Security, Templates, bounded, properties};
 use crate::job::Mailbox;
+
+/// The authorities of a whole system have some 200 KiB.
+const MAX_CA_BYTES: u64 = 16 << 20;
 
 /// The contradictions within `kafka`.
 pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Problems) {
@@ -121,7 +124,8 @@ fn domain_of(mailbox: &str) -> Option<String> {
 /// Whether there is at least one certificate in the PEM file, and all in it are whole. The file is not named: its
 /// key and origin are.
 fn read_certificates(path: &Path) -> Result<(), String> {
-    let text = std::fs::read(path).map_err(|error| format!("the file can't be read: {error}"))?;
+    let text =
+        bounded::read(path, MAX_CA_BYTES).map_err(|error| format!("the file can't be read: {error}"))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         certificate

@@ -191,8 +191,18 @@ pub fn is_section(path: &str) -> bool {
     within(PROPERTIES) || KEYS.iter().any(|key| within(key.name))
 }
 
+/// A key of the table `path`, where that is one and no key itself.
+pub fn example_in(path: &str) -> Option<&'static str> {
+    let within = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    if within(PROPERTIES) && path != "kafka" {
+        return Some("kafka.properties.\"security.protocol\"");
+    }
+    KEYS.iter().map(|key| key.name).find(|name| within(name))
+}
+
 /// The known key whose name is nearest to `name`, when it is near enough to be meant.
 pub fn nearest(name: &str) -> Option<String> {
+    let name = &name.to_ascii_lowercase();
     let files = KEYS
         .iter()
         .filter(|key| matches!(key.kind, Kind::Secret { .. }))

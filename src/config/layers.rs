@@ -5,11 +5,14 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::bounded;
 use super::file;
 use super::keys::{self, PROPERTIES};
 use super::kind::Raw;
 use super::problems::{Origin, Problems};
 
+/// A configuration has a few KiB.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// What every variable of ours begins with; `__` also stands between section and key.
 const PREFIX: &str = "MAILROOM__";
 /// The file that is read when none is named, if it is there.
@@ -80,7 +83,7 @@ impl Layers {
             (None, Some(path)) => (path, false),
             (None, None) => return,
         };
-        let text = match std::fs::read_to_string(path) {
+        let text = match bounded::read(path, MAX_FILE_BYTES).and_then(in_utf8) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !must_be_there => return,
             Err(error) => {
@@ -137,6 +140,10 @@ impl Layers {
     }
 }
 
+fn in_utf8(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
 /// `SMTP__TIMEOUTS__FINAL_DOT` is `smtp.timeouts.final_dot`; a property's own name stays as it is.
 fn key_of_variable(rest: &str) -> String {
     let sections: Vec<&str> = rest.splitn(3, "__").collect();
@@ -151,13 +158,17 @@ fn key_of_variable(rest: &str) -> String {
 }
 
 fn refuse(key: &str, origin: Origin, problems: &mut Problems) {
-    let what = match (keys::nearest(key), &origin) {
-        (Some(nearest), Origin::Environment(_)) => {
-            let variable = nearest.to_ascii_uppercase().replace('.', "__");
-            format!("there is no such key; did you mean {PREFIX}{variable}?")
+    let what = if let Some(example) = keys::example_in(key) {
+        format!("is a section: set its keys, such as {example}")
+    } else {
+        match (keys::nearest(key), &origin) {
+            (Some(nearest), Origin::Environment(_)) => {
+                let variable = nearest.to_ascii_uppercase().replace('.', "__");
+                format!("there is no such key; did you mean {PREFIX}{variable}?")
+            }
+            (Some(nearest), _) => format!("there is no such key; did you mean {nearest}?"),
+            (None, _) => "there is no such key".to_owned(),
         }
-        (Some(nearest), _) => format!("there is no such key; did you mean {nearest}?"),
-        (None, _) => "there is no such key".to_owned(),
     };
     problems.add_for_everything(key, origin, what);
 }

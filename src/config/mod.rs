@@ -1,5 +1,6 @@
 //! Everything that can be set, with its default: a file, then the environment, then `--set`.
 
+mod bounded;
 mod checks;
 mod effective;
 mod file;

@@ -1,5 +1,6 @@
 //! The configuration as a whole: where values come from, and everything that can be wrong with them.
 
+mod every_key;
 mod example;
 mod layers;
 mod mistakes;

@@ -22,6 +22,8 @@ pub enum Lever {
     KillMailer,
     /// So many mailers from now on.
     Pool(usize),
+    /// The worker takes no more jobs; or takes them again.
+    Pause(bool),
 }
 
 /// The hand at the levers.
@@ -77,6 +79,13 @@ impl Levers {
                 Ok(size) => format!("there are {size} mailers"),
                 Err(error) => format!("the pool stays as it is: {error}"),
             },
+            Lever::Pause(paused) => match worker.pause(paused).await {
+                Ok(()) if paused => {
+                    "the intake is paused: what is in hand is finished, no more is taken".into()
+                }
+                Ok(()) => "the intake goes on".into(),
+                Err(error) => format!("the intake stays as it is: {error}"),
+            },
         }
     }
 
@@ -94,7 +103,9 @@ impl Levers {
 }
 
 /// Everything that a lever may have broken works again. The pool stays as it is.
-pub(super) async fn mend(mail_server: &SmtpServer) {
+pub(super) async fn mend(worker: &dyn Worker, mail_server: &SmtpServer) {
+    // A worker that does not answer takes no more jobs either way.
+    let _ = worker.pause(false).await;
     mail_server.be_slow(false);
     mail_server.be_strict(false);
     // When it can't come up again the e-mails under way are dead-lettered, which is accounted for as well.

@@ -20,8 +20,8 @@ pub struct Event {
 }
 
 /// The forms of an event, for help and errors.
-const FORMS: &str = "relay-down@FROM, slow@FROM, too-many@FROM (each with ..UNTIL where it ends), kill-mailer@AT, \
-                     pool=SIZE@AT";
+const FORMS: &str = "relay-down@FROM, slow@FROM, too-many@FROM, pause@FROM (each with ..UNTIL where it \
+                     ends), kill-mailer@AT, pool=SIZE@AT";
 /// As large as the demo's pool may become.
 pub const MOST_MAILERS: usize = 4096;
 
@@ -44,6 +44,7 @@ impl FromStr for Event {
             "relay-down" => Lever::RelayDown,
             "slow" => Lever::Slow,
             "too-many" => Lever::TooMany,
+            "pause" => Lever::Pause,
             _ => {
                 let lever = at_one_moment(what)?;
                 if until.is_some() {
@@ -119,17 +120,22 @@ mod tests {
 
     #[test]
     fn events_become_steps_in_the_order_of_time() {
-        use Lever::{KillMailer, Pool, RelayDown, Slow, TooMany};
+        use Lever::{KillMailer, Pause, Pool, RelayDown, Slow, TooMany};
         let expected = [
             (2, Slow(true)),
             (3, Pool(16)),
             (5, RelayDown(true)),
+            (6, Pause(true)),
             (7, KillMailer),
             (7, TooMany(true)),
             (10, RelayDown(false)),
+            (11, Pause(false)),
             (90, TooMany(false)),
         ];
-        assert_eq!(read("relay-down@5s..10s,slow@2s,kill-mailer@7s,pool=16@3s,too-many@7s..1m30s"), expected);
+        assert_eq!(
+            read("relay-down@5s..10s,slow@2s,kill-mailer@7s,pool=16@3s,too-many@7s..1m30s,pause@6s..11s"),
+            expected
+        );
     }
 
     #[test]

@@ -48,6 +48,10 @@ impl Worker for Shown {
         async move { self.service.resize(size).await.map(|pool| pool.size) }.boxed_local()
     }
 
+    fn pause(&self, paused: bool) -> LocalBoxFuture<'_, Result<(), String>> {
+        self.service.pause(paused).boxed_local()
+    }
+
     fn kill_a_mailer(&self) {
         self.fuse.light();
     }

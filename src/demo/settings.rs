@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::queue::{DLQ_TOPIC, TOPIC};
+use super::queue::{DECISIONS_TOPIC, DLQ_TOPIC, TOPIC};
 use super::traffic::SENDER;
 use crate::config::{
     Breaker, Config, Dlq, Email, Http, Kafka, Limits, Log, LogFormat, Mailers, Pipelining, Redrive, Retry,
@@ -32,7 +32,7 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             group: "email-workers".into(),
             topic: TOPIC.into(),
             dlq_topic: DLQ_TOPIC.into(),
-            decisions_topic: format!("{DLQ_TOPIC}-decisions"),
+            decisions_topic: DECISIONS_TOPIC.into(),
             // Both are there, and the mock cluster can't be asked for more.
             create_topics: false,
             dlq_retention: Duration::from_secs(30 * 24 * 60 * 60),

@@ -66,7 +66,7 @@ pub(super) async fn run(
     };
     // What it could not hand over in time is missing in the books.
     producer.stop(PART_END).await;
-    levers::mend(&stage.mail_server).await;
+    levers::mend(&*stage.worker, &stage.mail_server).await;
     let hurry = cue != Cue::WorkerEnds && stage.settle(cue, &mut interrupts, &mut teller).await;
 
     // The screen is given back before anything more is said.

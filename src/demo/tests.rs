@@ -35,17 +35,20 @@ enum Flaw {
 struct Toy {
     flaw: Flaw,
     stopping: Arc<AtomicBool>,
+    paused: Arc<AtomicBool>,
     thread: Background,
 }
 
 impl Toy {
     fn start(config: &Config, flaw: Flaw) -> Toy {
         let stopping = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&stopping);
+        let paused = Arc::new(AtomicBool::new(false));
+        let (until, holds) = (Arc::clone(&stopping), Arc::clone(&paused));
         let brokers = config.kafka.brokers.clone();
         let mail_server = SocketAddr::from((config.smtp.host.parse::<Ipv4Addr>().unwrap(), config.smtp.port));
-        let thread = Background::start("toy", move || work(&brokers, mail_server, flaw, &until)).unwrap();
-        Toy { flaw, stopping, thread }
+        let thread =
+            Background::start("toy", move || work(&brokers, mail_server, flaw, &until, &holds)).unwrap();
+        Toy { flaw, stopping, paused, thread }
     }
 }
 
@@ -66,6 +69,11 @@ impl Worker for Toy {
         std::future::ready(Ok(size)).boxed_local()
     }
 
+    fn pause(&self, paused: bool) -> LocalBoxFuture<'_, Result<(), String>> {
+        self.paused.store(paused, Ordering::Relaxed);
+        std::future::ready(Ok(())).boxed_local()
+    }
+
     fn kill_a_mailer(&self) {}
 
     fn stop(&self) {
@@ -81,7 +89,7 @@ impl Worker for Toy {
     }
 }
 
-fn work(brokers: &str, mail_server: SocketAddr, flaw: Flaw, stopping: &AtomicBool) {
+fn work(brokers: &str, mail_server: SocketAddr, flaw: Flaw, stopping: &AtomicBool, paused: &AtomicBool) {
     let queue: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", "toy").create().unwrap();
     let mut partitions = TopicPartitionList::new();
@@ -93,6 +101,10 @@ fn work(brokers: &str, mail_server: SocketAddr, flaw: Flaw, stopping: &AtomicBoo
     let mut taken = 0;
     while !stopping.load(Ordering::Relaxed) {
         letters.poll(Duration::ZERO);
+        if paused.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+            continue;
+        }
         let Some(Ok(record)) = queue.poll(Duration::from_millis(50)) else { continue };
         let job: Value = serde_json::from_slice(record.payload().unwrap()).unwrap();
         let to = job["to"].as_str().unwrap();
@@ -203,7 +215,7 @@ fn a_service_that_does_not_start_or_ends_badly_or_dies_fails_the_demo() {
 
 #[test]
 fn what_was_asked_for_happens_at_its_time_and_every_job_is_accounted_for_all_the_same() {
-    let events = "relay-down@0s..1s,slow@1s..1500ms,too-many@0s..1s,kill-mailer@1s,pool=16@1s";
+    let events = "relay-down@0s..1s,slow@1s..1500ms,too-many@0s..1s,kill-mailer@1s,pool=16@1s,pause@1s";
     let events = events.split(',').map(|event| event.parse().unwrap()).collect();
     let options = DemoOptions { rate: 8, seconds: Some(2), events, ..DemoOptions::default() };
     let mut out = Vec::new();
@@ -220,6 +232,7 @@ fn what_was_asked_for_happens_at_its_time_and_every_job_is_accounted_for_all_the
         "the relay takes as many as come",
         "the next mailer that ends an attempt is killed",
         "there are 16 mailers",
+        "the intake is paused: what is in hand is finished, no more is taken",
         "the relay is as fast as before",
     ];
     assert_eq!(told, expected, "{text}");

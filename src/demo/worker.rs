@@ -21,6 +21,9 @@ pub trait Worker {
     /// Changes the number of mailers, and returns the new one, or says why not.
     fn resize(&self, size: usize) -> LocalBoxFuture<'_, Result<usize, String>>;
 
+    /// Stops the intake by hand, or starts it again; or says why not.
+    fn pause(&self, paused: bool) -> LocalBoxFuture<'_, Result<(), String>>;
+
     /// The next mailer that concludes an attempt dies of a panic.
     fn kill_a_mailer(&self);
 

@@ -42,7 +42,11 @@ pub struct Archive {
     dlq: config::Dlq,
     notes: Notes,
     fetcher: Arc<Mutex<Fetcher>>,
+    submitting: Submitting,
 }
+
+/// The runs that are being written now.
+type Submitting = Arc<Mutex<BTreeSet<String>>>;
 
 /// A letter and all that is known of it.
 pub struct Whole {
@@ -80,6 +84,7 @@ impl Archive {
             shelf: Arc::clone(shelf),
             notes: Notes::new(kafka, &kafka.decisions_topic)?,
             fetcher: Arc::new(Mutex::new(Fetcher::new(kafka)?)),
+            submitting: Submitting::default(),
             kafka: kafka.clone(),
             dlq: dlq.clone(),
         })
@@ -178,9 +183,18 @@ impl Archive {
             return Err(Refused::Failed("the queue is still being read: try again in a moment".into()));
         }
         let id = run_id(key, now);
-        if let Some(run) = self.shelf.run(&id) {
-            return Ok(run);
-        }
+        // Of two at once the second one waits for what becomes of the first.
+        let turn = self.heard(|shelf| match shelf.run(&id) {
+            Some(run) => Some(Err(run)),
+            None => Turn::take(&self.submitting, &id).map(Ok),
+        });
+        let _turn = match turn.await {
+            Some(Ok(turn)) => turn,
+            Some(Err(run)) => return Ok(run),
+            None => {
+                return Err(Refused::Failed("the same run is being written: try again in a moment".into()));
+            }
+        };
         self.write_run(request, request.select(&self.shelf, &self.dlq, now), id, now).await
     }
 
@@ -207,9 +221,11 @@ impl Archive {
         let run = request.run(selection, id.clone(), &self.dlq, now);
         let tracked = Tracked::new(Arc::new(run.clone()));
         self.write(Said::Asked(Box::new(run))).await?;
-        // Of two requests with the same key the first to be written counts, and is told.
         let heard = self.heard(|shelf| shelf.run(&id)).await;
-        if heard.as_ref().is_none_or(|heard| heard.run == tracked.run) {
+        if let Some(heard) = heard.as_ref().filter(|heard| heard.run != tracked.run) {
+            // Another worker was first, and the first counts; but the topic's compaction will keep the last.
+            self.write(Said::Asked(Box::new((*heard.run).clone()))).await?;
+        } else {
             tracing::info!(
                 run = id,
                 by = request.by,
@@ -295,6 +311,26 @@ impl Whole {
     }
 }
 
+/// That a run is being written by this one and nobody else.
+struct Turn {
+    submitting: Submitting,
+    id: String,
+}
+
+impl Turn {
+    /// None while another has it.
+    fn take(submitting: &Submitting, id: &str) -> Option<Turn> {
+        let is_new = submitting.lock().insert(id.to_owned());
+        is_new.then(|| Turn { submitting: Arc::clone(submitting), id: id.to_owned() })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.submitting.lock().remove(&self.id);
+    }
+}
+
 fn decision_on(name: LetterName, timestamp_ms: Option<i64>, record: &Record) -> Option<Decision> {
     match Said::read(record.key.as_deref()?, record.value.as_deref())? {
         Said::Decided(letter, decision) if letter == name => {
@@ -303,3 +339,8 @@ fn decision_on(name: LetterName, timestamp_ms: Option<i64>, record: &Record) -> 
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "archive_tests.rs"]
+pub(crate) mod tests;

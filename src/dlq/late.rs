@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Opened, Task};
 use mailroom_actors::domain::letters::redrive::Plan;
 use mailroom_actors::domain::letters::run::Tracked;
-use mailroom_actors::ports::{Fetched, LetterLog, NotWritten};
+use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 
 /// Stands in until it is filled; a copy is the same one.
 #[derive(Clone, Default)]
@@ -35,12 +36,24 @@ impl LetterLog for LateLetterLog {
         self.0.get().map_or_else(Vec::new, |log| log.partitions())
     }
 
+    fn census(&self) -> Census {
+        self.0.get().map_or_else(Census::default, |log| log.census())
+    }
+
     fn runs(&self) -> Vec<Tracked> {
         self.0.get().map_or_else(Vec::new, |log| log.runs())
     }
 
     fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)> {
         self.0.get().map_or_else(Vec::new, |log| log.due(partition, now_ms))
+    }
+
+    fn notice(&self, now_ms: i64) -> Option<Record> {
+        self.0.get().and_then(|log| log.notice(now_ms))
+    }
+
+    fn redrive_rate(&self) -> f64 {
+        self.0.get().map_or(0.0, |log| log.redrive_rate())
     }
 
     fn left_below(&self, partition: i32) -> Option<i64> {

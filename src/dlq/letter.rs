@@ -5,6 +5,7 @@ use std::fmt;
 
 use chrono::DateTime;
 use mailroom_actors::domain::failure::{Cause, Stage};
+pub use mailroom_actors::domain::job::REPLAY_ID;
 use mailroom_actors::domain::letters::alike::alike;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::row::Summary;
@@ -13,9 +14,6 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::original;
-
-/// The header by which a replayed job names its letter.
-pub const REPLAY_ID: &str = "mailroom-replay-id";
 
 /// What is read of a letter's value; borrowed from its bytes. Whatever is missing is empty: the guide's own worker wrote
 /// five fields.

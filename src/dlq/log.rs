@@ -3,19 +3,24 @@
 //! All that blocks happens on one thread: a transaction takes some 5 ms, and each partition has one a second at most.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Act, Batch, Known, MAX_BATCH, Opened, Task};
 use mailroom_actors::domain::letters::redrive::{Plan, Redrive};
 use mailroom_actors::domain::letters::run::Tracked;
-use mailroom_actors::ports::{Fetched, LetterLog, NotWritten};
+use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 use tokio::sync::oneshot;
 
+use super::notice;
 use super::reader::Reader;
 use super::records::{Said, Written};
 use super::replay;
@@ -30,6 +35,8 @@ use crate::kafka::scribe::{Outgoing, Scribe, Unwritten};
 /// A million decisions are read in 1.3 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at whether the main queue stalls.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 /// So many bytes of letters are fetched for one batch, and one more.
 const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
 
@@ -38,8 +45,15 @@ pub struct KafkaLetterLog {
     shelf: Arc<Shelf>,
     membership: Membership,
     redrive: Option<Redrive>,
+    /// Who hears of parked letters.
+    notify: Option<String>,
+    replay_topic: String,
+    /// Letters a second, of all partitions together.
+    rate: f64,
     work: mpsc::Sender<Work>,
     thread: Option<JoinHandle<()>>,
+    /// Records of the main queue that an open transaction holds up, as last looked.
+    stalled: Arc<AtomicI64>,
     /// Keeps the shelf up to date.
     _reader: Reader,
 }
@@ -56,9 +70,11 @@ impl KafkaLetterLog {
         kafka: &config::Kafka,
         dlq: &config::Dlq,
         redrive: Option<Redrive>,
+        notify: Option<String>,
         shelf: &Arc<Shelf>,
         reader: Reader,
     ) -> Result<KafkaLetterLog, StartProblem> {
+        let stalled = Arc::new(AtomicI64::new(0));
         let mut desk = Desk {
             fetcher: Fetcher::new(kafka)?,
             settled: Settled::new(kafka, &dlq.replay_topic, shelf)?,
@@ -66,19 +82,24 @@ impl KafkaLetterLog {
             replay_topic: dlq.replay_topic.clone(),
             transactional: dlq.transactions,
             scribes: HashMap::new(),
+            stalled: Arc::clone(&stalled),
         };
         let (work, to_do) = mpsc::channel::<Work>();
         let thread = thread::Builder::new()
             .name("dlq-owner".into())
-            .spawn(move || to_do.iter().for_each(|work| work(&mut desk)))
+            .spawn(move || desk.run(&to_do))
             .map_err(|error| StartProblem::Away(format!("no thread for the dead letter queue: {error}")))?;
         let membership = Membership::join(kafka)?;
         Ok(KafkaLetterLog {
             shelf: Arc::clone(shelf),
             membership,
             redrive,
+            notify,
+            replay_topic: dlq.replay_topic.clone(),
+            rate: dlq.rate,
             work,
             thread: Some(thread),
+            stalled,
             _reader: reader,
         })
     }
@@ -124,6 +145,18 @@ impl LetterLog for KafkaLetterLog {
         self.membership.partitions()
     }
 
+    fn census(&self) -> Census {
+        let index = self.shelf.index.read();
+        let causes = || Cause::ALL.into_iter().map(Some).chain([None]);
+        let count = |state, cause| i64::try_from(index.count(state, cause)).unwrap_or(i64::MAX);
+        let letters = State::ALL.into_iter().flat_map(|state| causes().map(move |cause| (state, cause)));
+        Census {
+            letters: letters.map(|(state, cause)| (state, cause, count(state, cause))).collect(),
+            oldest_waiting_ms: index.oldest_waiting_ms(),
+            stalled_records: self.stalled.load(Ordering::Relaxed),
+        }
+    }
+
     fn runs(&self) -> Vec<Tracked> {
         self.shelf.runs_under_way()
     }
@@ -133,6 +166,17 @@ impl LetterLog for KafkaLetterLog {
         redrive.map_or_else(Vec::new, |redrive| {
             self.shelf.index.read().due(partition, redrive, now_ms, MAX_BATCH)
         })
+    }
+
+    fn notice(&self, now_ms: i64) -> Option<Record> {
+        let to = self.notify.as_ref()?;
+        let parked = self.shelf.parked_since_the_notice(now_ms).filter(|parked| *parked > 0)?;
+        let in_all = self.shelf.index.read().count_all(State::Parked);
+        Some(notice::job(to, parked, in_all, now_ms, &self.replay_topic))
+    }
+
+    fn redrive_rate(&self) -> f64 {
+        self.rate / self.shelf.index.read().partitions().max(1) as f64
     }
 
     fn left_below(&self, partition: i32) -> Option<i64> {
@@ -175,9 +219,29 @@ struct Desk {
     fetcher: Fetcher,
     settled: Settled,
     scribes: HashMap<i32, Scribe>,
+    stalled: Arc<AtomicI64>,
 }
 
 impl Desk {
+    /// Does what there is to do until nobody can ask any more; looks at the main queue now and then.
+    fn run(&mut self, to_do: &mpsc::Receiver<Work>) {
+        let mut looked = Instant::now();
+        loop {
+            match to_do.recv_timeout(BETWEEN_LOOKS) {
+                Ok(work) => work(self),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            if looked.elapsed() >= BETWEEN_LOOKS {
+                looked = Instant::now();
+                match self.settled.stalled_records(&self.kafka.topic) {
+                    Ok(records) => self.stalled.store(records, Ordering::Relaxed),
+                    Err(error) => tracing::debug!(%error, "the queue's ends are not known just now"),
+                }
+            }
+        }
+    }
+
     fn open(&mut self, partition: i32) -> Result<Opened, String> {
         // One after the other: librdkafka takes a second client of the same id for a rival.
         self.scribes.remove(&partition);
@@ -198,6 +262,7 @@ impl Desk {
             Some(Said::Forgotten(letter)) if letter.partition == partition => {
                 opened.known.remove(&letter.offset);
             }
+            Some(Said::Notified { at_ms }) => opened.notified_ms = Some(at_ms),
             Some(Said::Progress(id, of, progress)) if of == partition => {
                 opened.progress.insert(id, progress);
             }
@@ -241,7 +306,9 @@ impl Desk {
         let scribe = self.scribes.get(&partition);
         let scribe = scribe.ok_or_else(|| NotWritten::Failed("the partition was given up".into()))?;
         let replayed: Vec<&Act> = batch.acts.iter().filter(|act| act.job.is_some()).collect();
-        let jobs: Vec<Outgoing> = replayed.iter().filter_map(|act| act.job.as_ref()).map(outgoing).collect();
+        let jobs = replayed.iter().filter_map(|act| act.job.as_ref());
+        let jobs: Vec<Outgoing> =
+            jobs.chain(batch.notice.iter().map(|notice| &notice.job)).map(outgoing).collect();
         let decided = batch.acts.iter().map(|act| Said::Decided(act.letter, act.decision.clone()));
         let progress =
             batch.progress.iter().map(|(id, progress)| Said::Progress(id.clone(), partition, *progress));
@@ -252,10 +319,15 @@ impl Desk {
             .chain(progress)
             .chain(forgotten)
             .chain(canaries)
+            .chain(batch.notice.iter().map(|notice| Said::Notified { at_ms: notice.at_ms }))
             .map(|said| decision(said.write(), &self.kafka.decisions_topic))
             .collect();
         let mut offsets = scribe.write(&jobs, &said).map_err(|unwritten| match unwritten {
-            Unwritten::Failed(error) => NotWritten::Failed(error),
+            Unwritten::Failed(error) => {
+                // Who has lost the partition meanwhile hears no more of it.
+                tracing::debug!(partition, %error, "a batch was not written");
+                NotWritten::Failed(error)
+            }
             Unwritten::TooLarge(places) => {
                 let letters =
                     places.iter().filter_map(|place| Some(replayed.get(*place)?.letter.offset)).collect();
@@ -267,7 +339,7 @@ impl Desk {
     }
 }
 
-fn outgoing(job: &mailroom_actors::domain::job::Record) -> Outgoing {
+fn outgoing(job: &Record) -> Outgoing {
     Outgoing {
         topic: job.topic.to_string(),
         partition: None,

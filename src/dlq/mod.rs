@@ -11,6 +11,7 @@ pub mod full_view;
 pub mod late;
 pub mod letter;
 pub mod log;
+mod notice;
 pub mod original;
 pub mod question;
 pub mod reader;

@@ -1,6 +1,6 @@
 //! The records of the decisions topic. A decision's key is its letter's name; those of runs begin with `run/`.
 //!
-//! `run/ID` is what was asked for, in partition 0, as are `run/ID/cancel` and `run/ID/canary`; `run/ID/PARTITION` is how far
+//! `run/ID` is what was asked for, in partition 0, as are `run/ID/cancel`, `run/ID/canary` and `notice`; `run/ID/PARTITION` is how far
 //! the owner of that partition is, in that partition, written together with what it did. All but tombstones are JSON.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 /// The partition of the topic that holds what is about a run as a whole.
 pub const RUNS_PARTITION: i32 = 0;
 
+/// The key of the latest notice of parked letters.
+const NOTICE: &str = "notice";
+
 /// What a record of the topic says; what can't be read says nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
@@ -28,6 +31,10 @@ pub enum Said {
     Cancelled(String, Cancelled),
     Canary(String, Canary),
     Progress(String, i32, Progress),
+    /// Somebody was told of parked letters.
+    Notified {
+        at_ms: i64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +84,11 @@ struct CancelledJson {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Notified {
+    at: DateTime<Utc>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct CanaryJson {
     replayed: u64,
     failed_again: u64,
@@ -102,6 +114,10 @@ impl Said {
     /// What a record of the decisions topic says.
     pub fn read(key: &[u8], value: Option<&[u8]>) -> Option<Said> {
         let key = std::str::from_utf8(key).ok()?;
+        if key == NOTICE {
+            let Notified { at } = serde_json::from_slice(value?).ok()?;
+            return Some(Said::Notified { at_ms: at.timestamp_millis() });
+        }
         let Some(run) = key.strip_prefix("run/") else {
             let name = key.parse().ok()?;
             return match value {
@@ -151,6 +167,7 @@ impl Said {
                 let canary = CanaryJson { replayed: *replayed, failed_again: *failed_again };
                 runs(format!("run/{id}/canary"), json(&canary))
             }
+            Said::Notified { at_ms } => runs(NOTICE.to_owned(), json(&Notified { at: time(*at_ms) })),
             Said::Progress(id, partition, Progress { next, acted, skipped }) => {
                 let progress = ProgressJson { next: *next, acted: *acted, skipped: *skipped };
                 Written {
@@ -304,6 +321,7 @@ mod tests {
             (Said::Cancelled("r1".into(), Cancelled { by: "ada".into(), at_ms: 3 }), 0),
             (Said::Canary("r1".into(), Canary { replayed: 10, failed_again: 2 }), 0),
             (Said::Progress("r1".into(), 4, progress), 4),
+            (Said::Notified { at_ms: 5 }, 0),
         ] {
             assert_eq!(said.write().partition, partition);
             assert_eq!(read_back(&said), Some(said));

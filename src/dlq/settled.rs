@@ -34,6 +34,14 @@ impl Settled {
         })
     }
 
+    /// How many records of `topic` an open transaction holds up.
+    ///
+    /// # Errors
+    /// In words, when brokers do not answer.
+    pub fn stalled_records(&self, topic: &str) -> Result<i64, String> {
+        self.ends.held_up(topic)
+    }
+
     /// How many of the first letters of `run`, all of which have been replayed, have failed again; none before that is
     /// known.
     ///

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::index::Index;
+use mailroom_actors::domain::letters::owner::BETWEEN_NOTICES_MS;
 use mailroom_actors::domain::letters::run::{Canary, Cancelled, Progress, Run, Standing, Tracked};
 use parking_lot::{Mutex, RwLock};
 
@@ -15,6 +17,7 @@ pub struct Shelf {
     pub index: RwLock<Index>,
     runs: Mutex<BTreeMap<String, Notes>>,
     sweep: Mutex<BTreeMap<i32, Sweep>>,
+    notices: Mutex<Notices>,
     letters_read: AtomicBool,
     decisions_read: AtomicBool,
 }
@@ -26,6 +29,14 @@ struct Sweep {
     low: i64,
     /// The letters that have decisions.
     decided: BTreeSet<i64>,
+}
+
+/// What somebody is to be told of.
+#[derive(Default)]
+struct Notices {
+    /// When letters were parked that nobody was told of yet; milliseconds since the epoch.
+    parked_ms: Vec<i64>,
+    told_ms: Option<i64>,
 }
 
 /// What was heard of a run, in whatever order.
@@ -44,6 +55,7 @@ impl Shelf {
             index: RwLock::new(Index::new(max_letters)),
             runs: Mutex::default(),
             sweep: Mutex::default(),
+            notices: Mutex::default(),
             letters_read: AtomicBool::new(false),
             decisions_read: AtomicBool::new(false),
         }
@@ -68,12 +80,16 @@ impl Shelf {
         match said {
             Said::Decided(name, decision) => {
                 let (timestamp, state) = (decision.letter_timestamp_ms, decision.latest.state);
+                if state == State::Parked {
+                    self.notices.lock().parked_ms.push(decision.latest.at_ms);
+                }
                 self.index.write().decide(name, timestamp, state, offset);
                 self.sweep.lock().entry(name.partition).or_default().decided.insert(name.offset);
             }
             Said::Forgotten(name) => {
                 self.sweep.lock().entry(name.partition).or_default().decided.remove(&name.offset);
             }
+            Said::Notified { at_ms } => self.notices.lock().told_ms = Some(at_ms),
             // Of two with the same name the first counts: the second is the same request, sent again.
             Said::Asked(run) => {
                 let mut runs = self.runs.lock();
@@ -90,6 +106,18 @@ impl Shelf {
                 self.runs.lock().entry(id).or_default().progress.insert(partition, progress);
             }
         }
+    }
+
+    /// How many letters were parked since somebody was last told; none where that was less than an hour ago, or the queue
+    /// is still being read.
+    pub fn parked_since_the_notice(&self, now_ms: i64) -> Option<u64> {
+        let mut notices = self.notices.lock();
+        let told_ms = notices.told_ms;
+        if !self.is_complete() || told_ms.is_some_and(|told| now_ms - told < BETWEEN_NOTICES_MS) {
+            return None;
+        }
+        notices.parked_ms.retain(|parked| told_ms.is_none_or(|told| *parked >= told));
+        Some(notices.parked_ms.len() as u64)
     }
 
     /// Letters below `low` have left that partition of the queue.

@@ -40,11 +40,7 @@ pub(super) async fn read(payload: &mut Payload, limit: usize, deadline: Instant)
     };
     match tokio::time::timeout_at(deadline.into(), whole).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "the request took too long to arrive",
-            "send headers and body at once",
-        )),
+        Err(_) => Err(Refusal::too_late()),
     }
 }
 

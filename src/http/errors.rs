@@ -40,6 +40,15 @@ impl Refusal {
         self
     }
 
+    /// Headers and body were not there in time.
+    pub(super) fn too_late() -> Refusal {
+        Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request took too long to arrive",
+            "send headers and body at once",
+        )
+    }
+
     /// The supervisor, or the metrics actor, did not answer in time.
     pub(super) fn no_answer(who: &str) -> Refusal {
         Refusal::new(
@@ -47,6 +56,19 @@ impl Refusal {
             format!("{who} does not answer"),
             "ask again; when it stays so, look at the worker's last log lines and restart it",
         )
+    }
+
+    /// The bytes of the answer, where there is no request that actix-web could answer. The connection ends with it.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        let Parts { status, text, .. } = *self.0;
+        let body = serde_json::to_string(&text).expect("two texts can be written as JSON");
+        let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT");
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             cache-control: no-store\r\ndate: {date}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
     }
 
     pub(super) fn into_response(self) -> HttpResponse {

@@ -57,10 +57,15 @@ impl Verdict {
         Verdict::of([(silent.problem("supervisor"), silent.action.unwrap_or_default())])
     }
 
+    /// The verdict when nothing is wrong.
+    pub(super) fn pass() -> Verdict {
+        Verdict { status: CheckStatus::Pass, error: None, hint: None }
+    }
+
     fn of(problems: impl IntoIterator<Item = (String, String)>) -> Verdict {
         let (errors, hints): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
         if errors.is_empty() {
-            Verdict { status: CheckStatus::Pass, error: None, hint: None }
+            Verdict::pass()
         } else {
             Verdict {
                 status: CheckStatus::Fail,

@@ -7,6 +7,7 @@ mod dlq;
 mod doors;
 mod errors;
 pub mod health;
+mod heartbeat;
 mod lifetime;
 mod metrics;
 mod pool;

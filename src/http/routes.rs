@@ -13,6 +13,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::doors::{ArchiveDoor, Doors, ask};
 use super::errors::Refusal;
+use super::heartbeat::Heartbeat;
 use super::lifetime::Lifetime;
 use super::server::Limits;
 use super::{body, consumer, dlq, health, metrics, pool, token};
@@ -21,6 +22,7 @@ use crate::config::Secret;
 /// What every request may use.
 pub(super) struct Shared {
     pub(super) doors: Arc<dyn Doors>,
+    pub(super) heartbeat: Arc<Heartbeat>,
     pub(super) admin_token: Option<Secret>,
     pub(super) limits: Limits,
 }
@@ -120,8 +122,13 @@ async fn respond(
     payload: &mut Payload,
     shared: &Shared,
 ) -> Result<HttpResponse, Refusal> {
-    let Shared { doors, admin_token, limits } = shared;
+    let Shared { doors, heartbeat, admin_token, limits } = shared;
     let doors = doors.as_ref();
+    let lifetime = request.conn_data::<Lifetime>();
+    if lifetime.is_some_and(|lifetime| !lifetime.head_came()) {
+        // The answer has been given. Nobody reads this one, and nothing may come of the request.
+        return Err(Refusal::too_late());
+    }
     let endpoint = Endpoint::of(request.path(), request.method())?;
     let door = match endpoint {
         Endpoint::Dlq(_) => doors.archive(),
@@ -135,17 +142,14 @@ async fn respond(
     }
     body::check_announced_size(request, limits.body_bytes)?;
     let body = if endpoint.reads_a_body() {
-        let accepted_at = request.conn_data::<Lifetime>().map_or_else(Instant::now, Lifetime::accepted_at);
+        let accepted_at = lifetime.map_or_else(Instant::now, Lifetime::accepted_at);
         body::read(payload, limits.body_bytes, accepted_at + limits.arrival).await?
     } else {
         Bytes::new()
     };
     match endpoint {
         Endpoint::Metrics => metrics::answer(doors, limits.answer).await,
-        Endpoint::Live => Ok(match ask(limits.answer, doors.status()).await {
-            Some(status) => verdict(&health::live(&status)),
-            None => verdict(&health::Verdict::no_answer()),
-        }),
+        Endpoint::Live => Ok(verdict(&heartbeat.live(limits.answer, limits.silence).await)),
         Endpoint::Ready => Ok(match ask(limits.answer, doors.status()).await {
             Some(status) => verdict(&health::ready(&status)),
             None => verdict(&health::Verdict::no_answer()),

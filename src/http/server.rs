@@ -12,6 +12,8 @@ use actix_web::web;
 use actix_web::web::Data;
 
 use super::doors::Doors;
+use super::health::ACTOR_SILENCE;
+use super::heartbeat::Heartbeat;
 use super::lifetime::Lifetime;
 use super::routes::{Shared, answer};
 use crate::config;
@@ -25,6 +27,8 @@ pub(super) struct Limits {
     pub(super) arrival: Duration,
     /// For an actor's answer to one question.
     pub(super) answer: Duration,
+    /// Of a supervisor that counts as busy, not as stuck.
+    pub(super) silence: Duration,
     /// After an answer given early, for the rest of the request to come and be thrown away.
     pub(super) linger: Duration,
     /// Of a connection, in all.
@@ -37,6 +41,9 @@ pub(super) struct Limits {
 /// be too early, and one that is over before it begins is never noticed.
 const CLOCK_LAG: Duration = Duration::from_millis(600);
 
+/// `Lifetime` ends a head that does not come, and says why; actix-web does where that has no descriptor to do it with.
+const BEHIND_OURS: Duration = Duration::from_secs(5);
+
 /// For requests under way when the server is told to stop.
 const STOP_SECONDS: u64 = 2;
 
@@ -46,6 +53,7 @@ impl Default for Limits {
             body_bytes: 64 * 1024,
             arrival: Duration::from_secs(10),
             answer: Duration::from_secs(2),
+            silence: ACTOR_SILENCE,
             linger: Duration::from_secs(2),
             lifetime: Duration::from_secs(30),
             connections: 256,
@@ -76,7 +84,8 @@ pub(super) fn start_with(
 ) -> Result<HttpServer, String> {
     let bound = TcpListener::bind(config.bind).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = bound.map_err(|error| bind_problem(config.bind, &error))?;
-    let shared = Data::new(Shared { doors, admin_token: config.admin_token.clone(), limits });
+    let heartbeat = Heartbeat::new(Arc::clone(&doors));
+    let shared = Data::new(Shared { doors, heartbeat, admin_token: config.admin_token.clone(), limits });
     let (running, handle) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name("http".into())
@@ -131,6 +140,7 @@ fn serve(
     running: &mpsc::Sender<Result<ServerHandle, String>>,
 ) {
     actix_rt::System::new().block_on(async {
+        actix_rt::spawn(Arc::clone(&shared.heartbeat).run());
         let server = actix_web::HttpServer::new(move || {
             actix_web::App::new().app_data(shared.clone()).default_service(web::to(answer))
         })
@@ -138,12 +148,12 @@ fn serve(
         .disable_signals()
         // One request a connection: actix-web puts a time-out on the head of the first only.
         .keep_alive(KeepAlive::Disabled)
-        .client_request_timeout(limits.arrival + CLOCK_LAG)
+        .client_request_timeout(limits.arrival + CLOCK_LAG + BEHIND_OURS)
         .client_disconnect_timeout(limits.linger + CLOCK_LAG)
         .max_connections(limits.connections)
         .shutdown_timeout(STOP_SECONDS)
         .on_connect(move |connection, extensions| {
-            extensions.insert(Lifetime::begin(connection, limits.lifetime));
+            extensions.insert(Lifetime::begin(connection, limits));
         })
         .listen(listener);
         let server = match server {

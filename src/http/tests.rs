@@ -4,6 +4,7 @@ mod answers;
 mod dlq;
 mod lifecycle;
 mod limits;
+mod liveness;
 mod refusals;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ struct FakeDoors {
     /// How often a resize was asked for, and to what size at last.
     resizes: AtomicUsize,
     size: AtomicUsize,
+    resumes: AtomicUsize,
     /// Off, unless it is given.
     archive: Option<FakeArchive>,
 }
@@ -97,6 +99,7 @@ impl Doors for FakeDoors {
     }
 
     fn resume(&self) -> BoxFuture<'static, Option<IntakeByHand>> {
+        self.resumes.fetch_add(1, Ordering::SeqCst);
         self.answer(self.status.is_some().then_some(IntakeByHand(None)))
     }
 
@@ -139,6 +142,7 @@ pub(super) fn healthy() -> Status {
             partitions: 3,
             joined: true,
             last_error: None,
+            records_gone: None,
         },
         relay: RelayStatus {
             circuit: Circuit::Closed,

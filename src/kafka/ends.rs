@@ -54,6 +54,23 @@ impl Ends {
         Ok(ends)
     }
 
+    /// How many records lie behind the first open transaction, or are a part of it.
+    ///
+    /// # Errors
+    /// In words, when not all leaders answer.
+    pub fn held_up(&self, topic: &str) -> Result<i64, String> {
+        // The member reads what is committed only, so it is told where that ends; asked first, it is never ahead.
+        let partitions: Vec<i32> = self.of(topic)?.into_iter().map(|end| end.partition).collect();
+        let stable = watermarks::ask(&self.member, topic, &partitions, ANSWER_TIMEOUT)
+            .map_err(|error| format!("topic {topic}: {error}"))?;
+        let ends = self.of(topic)?;
+        let held = stable.iter().filter_map(|stable| {
+            let end = ends.iter().find(|end| end.partition == stable.partition)?;
+            Some((end.high - stable.high).max(0))
+        });
+        Ok(held.sum())
+    }
+
     /// What the workers' group has committed of these partitions; those of which it has nothing are left out.
     ///
     /// # Errors

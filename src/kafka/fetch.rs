@@ -62,18 +62,26 @@ impl Fetcher {
         bytes: usize,
         limit: Duration,
     ) -> Result<(Vec<Record>, i64), String> {
-        let mut reading =
-            Reading { topic: topic.into(), wanted: offsets, bytes, found: Vec::new(), next: i64::MIN };
+        let mut reading = Reading {
+            topic: topic.into(),
+            partition,
+            wanted: offsets,
+            bytes,
+            found: Vec::new(),
+            next: i64::MIN,
+            is_lost: false,
+        };
         let deadline = Instant::now() + limit;
         let result = (|| {
-            let mut position = None;
+            let mut position = None::<i64>;
             // What was passed on the way was found, or is not there.
             while let Some(&offset) = offsets.range(reading.next..).next().filter(|_| reading.bytes > 0) {
                 if position.is_none_or(|at| offset - at > NEAR) {
                     self.assign(topic, partition, offset).map_err(|error| error.to_string())?;
                 }
                 self.read_to(offset, deadline, &mut reading)?;
-                position = Some(reading.next);
+                position = Some(reading.next).filter(|_| !reading.is_lost);
+                reading.is_lost = false;
             }
             Ok(())
         })();
@@ -126,7 +134,15 @@ impl Fetcher {
             match self.consumer.poll(left.min(Duration::from_millis(100))) {
                 Some(Ok(message)) => reading.take(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) => reading.next = i64::MAX,
-                Some(Err(error)) if is_out_of_range(&error) => reading.next = awaited + 1,
+                Some(Err(error)) if is_out_of_range(&error) => {
+                    // What lies below the first record has left the topic; behind the last there is nothing.
+                    let (low, _) = self
+                        .consumer
+                        .fetch_watermarks(&reading.topic, reading.partition, left)
+                        .map_err(|error| format!("topic {}: {error}", reading.topic))?;
+                    reading.next = if awaited < low { low } else { i64::MAX };
+                    reading.is_lost = true;
+                }
                 Some(Err(_)) | None => {}
             }
         }
@@ -142,12 +158,15 @@ impl Fetcher {
 
 struct Reading<'a> {
     topic: Arc<str>,
+    partition: i32,
     wanted: &'a BTreeSet<i64>,
     /// That may still be found.
     bytes: usize,
     found: Vec<Record>,
     /// What is wanted below it is found, or not there.
     next: i64,
+    /// The client reads nothing before it is told anew from where.
+    is_lost: bool,
 }
 
 impl Reading<'_> {

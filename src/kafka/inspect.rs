@@ -7,10 +7,13 @@ mod topics;
 
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::problem::StartProblem;
 use super::{properties, rights};
 use crate::config;
 
+pub use super::rights::Granted;
 pub use brokers::{BrokerInspection, Silence};
 pub use group::GroupInspection;
 pub use topics::{TopicFacts, TopicInspection, TopicSettings, TopicState};
@@ -25,8 +28,10 @@ const SLICE: Duration = Duration::from_millis(250);
 pub struct ClusterInspection {
     /// Those of `kafka.brokers`, then those that the cluster names beside them.
     pub brokers: Vec<BrokerInspection>,
-    /// None when no broker answers.
+    /// None when no broker answers, or they did not say in time what they have.
     pub answers: Option<ClusterAnswers>,
+    /// A broker answers, and then time ran out.
+    pub is_late: bool,
 }
 
 /// What the brokers that answer say.
@@ -36,26 +41,45 @@ pub struct ClusterAnswers {
     pub dlq_topic: TopicInspection,
     /// In words why not, where it can't be found out; none where the topic is not there.
     pub group: Option<Result<GroupInspection, String>>,
-    /// The right to read, to be in the group and to write at all; none where a topic is not there.
-    pub rights: Option<Result<(), StartProblem>>,
+    /// The right to read, to be in the group and to write dead letters; none where a topic is not there.
+    pub rights: Option<Result<Granted, StartProblem>>,
     /// `offset.metadata.max.bytes` of a broker; none where the broker does not tell.
     pub offset_metadata_bytes: Option<u64>,
 }
 
-/// Asks everybody at once, each for a few seconds. Needs a tokio runtime.
+/// Asks everybody at once, each for a few seconds, and gives up on what has not answered within `limit`: some
+/// questions go on in the background then, and end with the process. Needs a tokio runtime.
 ///
 /// # Errors
 /// `Misconfigured` when librdkafka does not take the properties.
-pub async fn inspect(config: &config::Kafka) -> Result<ClusterInspection, StartProblem> {
+pub async fn inspect(config: &config::Kafka, limit: Duration) -> Result<ClusterInspection, StartProblem> {
     properties::check(config)?;
-    let (brokers, id) = in_background(config, brokers::inspect).await?;
-    let Some(broker_id) = id else { return Ok(ClusterInspection { brokers, answers: None }) };
-    let topics = in_background(config, move |config| topics::inspect(config, broker_id)).await??;
+    let ends = Instant::now() + limit;
+    let (brokers, id) = match timeout_at(ends, in_background(config, brokers::inspect)).await {
+        Ok(answer) => answer?,
+        Err(_) => (brokers::silent(config), None),
+    };
+    let Some(broker_id) = id else { return Ok(ClusterInspection { brokers, answers: None, is_late: false }) };
+    let topics = in_background(config, move |config| topics::inspect(config, broker_id));
+    let Ok(topics) = timeout_at(ends, topics).await else {
+        return Ok(ClusterInspection { brokers, answers: None, is_late: true });
+    };
+    let topics = topics??;
     let topic_is_there = matches!(topics.topic.state, TopicState::There(_));
     let both_are_there = topic_is_there && matches!(topics.dlq_topic.state, TopicState::There(_));
-    let group =
-        async { if topic_is_there { Some(in_background(config, group::inspect).await) } else { None } };
-    let rights = async { if both_are_there { Some(rights::check(config).await) } else { None } };
+    let late = || "no answer in time".to_owned();
+    let group = async {
+        let asked = timeout_at(ends, in_background(config, group::inspect));
+        if topic_is_there { Some(asked.await.unwrap_or_else(|_| Ok(Err(late())))) } else { None }
+    };
+    let rights = async {
+        let asked = timeout_at(ends, rights::check(config, ANSWER_TIMEOUT));
+        if both_are_there {
+            Some(asked.await.unwrap_or_else(|_| Err(StartProblem::Away(late()))))
+        } else {
+            None
+        }
+    };
     let (group, rights) = tokio::join!(group, rights);
     let answers = ClusterAnswers {
         topic: topics.topic,
@@ -64,7 +88,7 @@ pub async fn inspect(config: &config::Kafka) -> Result<ClusterInspection, StartP
         rights,
         offset_metadata_bytes: topics.offset_metadata_bytes,
     };
-    Ok(ClusterInspection { brokers, answers: Some(answers) })
+    Ok(ClusterInspection { brokers, answers: Some(answers), is_late: false })
 }
 
 async fn in_background<T: Send + 'static>(

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use async_channel::Sender;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::ports::OffsetLogEvent;
+use mailroom_actors::seldom::Seldom;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -33,6 +34,8 @@ const LONGEST_REST: Duration = Duration::from_millis(50);
 const LEAVE_COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long leaving waits for librdkafka to say good-bye and end its threads.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(900);
+/// How often the actors are told that the thread comes round.
+const BETWEEN_SIGNS: Duration = Duration::from_secs(1);
 /// Events of the main queue served in one turn, at most.
 const EVENTS_A_TURN: usize = 100;
 
@@ -85,6 +88,7 @@ pub fn start(
         leaving: None,
         fatal: false,
         out_of_range: OutOfRange::default(),
+        signs: Seldom::new(BETWEEN_SIGNS),
     };
     let run = move || {
         if catch_unwind(AssertUnwindSafe(|| intake.run())).is_err() {
@@ -129,12 +133,17 @@ struct Intake {
     leaving: Option<LastCommit>,
     fatal: bool,
     out_of_range: OutOfRange,
+    signs: Seldom,
 }
 
 impl Intake {
     fn run(mut self) {
         self.bell.listen_here();
         let result = loop {
+            if self.signs.may_say(Instant::now().into()).is_some() {
+                self.member.tell(OffsetLogEvent::Turned);
+            }
+            mailroom_actors::kill_point::reach("poll-thread-turns");
             self.serve_main_queue();
             self.serve_group();
             self.obey();

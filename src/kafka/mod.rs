@@ -22,6 +22,7 @@ pub mod late;
 pub mod letter;
 pub mod membership;
 pub mod note;
+mod operations;
 mod out_of_range;
 mod partitions;
 pub mod problem;

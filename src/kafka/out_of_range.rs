@@ -54,6 +54,7 @@ impl OutOfRange {
             reason,
             "offset out of range: records are gone; reading on from the earliest"
         );
+        member.tell(OffsetLogEvent::OutOfRange { partition, due: offset });
         let now = Instant::now();
         let at = self.partitions.get(&partition).map_or(now, |reset| now.max(reset.at + BETWEEN_RESETS));
         self.partitions.insert(partition, Reset { at, due: true });

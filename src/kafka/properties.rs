@@ -2,7 +2,10 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::producer::FutureProducer;
 
+use super::client_log::ClientLog;
 use super::problem::StartProblem;
 use crate::config;
 
@@ -206,6 +209,26 @@ pub fn check(config: &config::Kafka) -> Result<(), StartProblem> {
     Ok(())
 }
 
+/// As [`check`], and what librdkafka says only when it makes a client: properties that contradict each other, files
+/// that can't be read. The clients know no broker, and are dropped again at once.
+///
+/// # Errors
+/// As [`check`].
+pub fn try_out(config: &config::Kafka) -> Result<(), StartProblem> {
+    check(config)?;
+    for mut client in [consumer(config), observer(config)] {
+        client.remove("bootstrap.servers");
+        let trial = client.create_with_context::<_, BaseConsumer<ClientLog>>(ClientLog::new("trial"));
+        drop(trial.map_err(|e| StartProblem::from_creation(&e))?);
+    }
+    for mut client in [producer(config), admin(config)] {
+        client.remove("bootstrap.servers");
+        let trial = client.create_with_context::<_, FutureProducer<ClientLog>>(ClientLog::new("trial"));
+        drop(trial.map_err(|e| StartProblem::from_creation(&e))?);
+    }
+    Ok(())
+}
+
 fn property<'a>(config: &'a config::Kafka, name: &str) -> Option<&'a str> {
     config.properties.get(name).map(|value| value.0.as_str())
 }
@@ -293,6 +316,31 @@ mod tests {
         for name in ["sasl.mechanism", "sasl.mechanisms"] {
             assert_eq!(check(&with(&[("security.protocol", "SASL_SSL"), (name, "PLAIN")])), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_only_a_client_finds_wrong_is_found_without_asking_a_broker() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        listener.set_nonblocking(true).expect("a socket can be");
+        let mut config = with(&[]);
+        config.brokers = listener.local_addr().expect("it is bound").to_string();
+        assert_eq!(try_out(&config), Ok(()));
+        for (properties, told) in [
+            (
+                &[("session.timeout.ms", "3600000"), ("max.poll.interval.ms", "60000")][..],
+                "max.poll.interval.ms",
+            ),
+            (&[("security.protocol", "ssl"), ("ssl.ca.location", "/no/such/ca.pem")], "ssl.ca.location"),
+        ] {
+            let config = config::Kafka { properties: with(properties).properties, ..config.clone() };
+            assert_eq!(check(&config), Ok(()));
+            let problem = try_out(&config).expect_err("librdkafka makes no such client");
+            assert!(
+                matches!(&problem, StartProblem::Misconfigured(text) if text.contains(told)),
+                "{problem}"
+            );
+        }
+        assert!(listener.accept().is_err(), "nobody has called");
     }
 
     #[test]

@@ -3,15 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::types::RDKafkaRespErr;
 
 use super::client_log::ClientLog;
 use super::problem::StartProblem;
-use super::{properties, watermarks};
+use super::{properties, topics, watermarks};
 use crate::config;
 
 /// How long a broker may take to answer, at first and for each record.
@@ -50,7 +48,8 @@ impl Sender {
     /// Asks for the topic, at most 10 s. Needs a tokio runtime.
     ///
     /// # Errors
-    /// `Away` when no broker answers; `Misconfigured` when the properties are wrong or the topic is missing.
+    /// `Away` when no broker answers; `Misconfigured` when the properties are wrong, the topic is missing, or the brokers
+    /// refuse the credentials.
     pub async fn open(config: &config::Kafka) -> Result<Sender, StartProblem> {
         properties::check(config)?;
         let asked = config.clone();
@@ -91,22 +90,13 @@ impl Sender {
 
 fn find_topic(config: &config::Kafka) -> Result<(), StartProblem> {
     let observer = watermarks::observer(config)?;
-    let metadata = observer.fetch_metadata(Some(&config.topic), ANSWER_TIMEOUT).map_err(|error| {
-        while observer.poll(Duration::ZERO).is_some() {}
-        let why = observer.context().take_error().map_or_else(|| error.to_string(), |(_, text)| text);
-        StartProblem::Away(format!("no broker answers at {}: {why}", config.brokers))
-    })?;
-    let missing = metadata
-        .topics()
-        .iter()
-        .any(|t| t.error() == Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
-    if missing {
-        return Err(StartProblem::Misconfigured(format!(
-            "topic {} does not exist: start the worker once, or create it",
-            config.topic
-        )));
+    if topics::exists(&observer, config, &config.topic, ANSWER_TIMEOUT)? {
+        return Ok(());
     }
-    Ok(())
+    Err(StartProblem::Misconfigured(format!(
+        "topic {} does not exist: start the worker once, or create it",
+        config.topic
+    )))
 }
 
 fn problem(topic: &str, error: &KafkaError) -> StartProblem {

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod group;
+mod signs;
 mod start;
 
 use std::collections::BTreeMap;

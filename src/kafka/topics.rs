@@ -42,8 +42,8 @@ pub async fn ensure(config: &config::Kafka) -> Result<(), StartProblem> {
 
 fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     let observer = watermarks::observer(config)?;
-    let missing_topic = !exists(&observer, config, &config.topic)?;
-    let missing_letters = !exists(&observer, config, &config.dlq_topic)?;
+    let missing_topic = !exists(&observer, config, &config.topic, ANSWER_TIMEOUT)?;
+    let missing_letters = !exists(&observer, config, &config.dlq_topic, ANSWER_TIMEOUT)?;
     if !missing_topic && !missing_letters {
         return ensure_decisions(&observer, config);
     }
@@ -84,7 +84,7 @@ pub async fn missing(config: &config::Kafka, topics: Vec<String>) -> Result<Vec<
         let observer = watermarks::observer(&config)?;
         let mut missing = Vec::new();
         for topic in topics {
-            if !exists(&observer, &config, &topic)? {
+            if !exists(&observer, &config, &topic, ANSWER_TIMEOUT)? {
                 missing.push(topic);
             }
         }
@@ -99,7 +99,7 @@ pub async fn missing(config: &config::Kafka, topics: Vec<String>) -> Result<Vec<
 /// where it is not there, and may not be made, only work on dead letters is off.
 fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), StartProblem> {
     let topic = &config.decisions_topic;
-    let is_there = exists(observer, config, topic)?;
+    let is_there = exists(observer, config, topic, ANSWER_TIMEOUT)?;
     let (letters, decisions) = (partitions(observer, &config.dlq_topic), partitions(observer, topic));
     if is_there && decisions >= letters {
         return Ok(());
@@ -147,8 +147,16 @@ pub fn letter_bytes(job_bytes: u64) -> u64 {
 }
 
 /// Whether the brokers know the topic.
-fn exists(observer: &Observer, config: &config::Kafka, topic: &str) -> Result<bool, StartProblem> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
+///
+/// # Errors
+/// `Away` when none answers within `limit`, `Misconfigured` when all refuse the credentials, or this topic.
+pub(super) fn exists(
+    observer: &Observer,
+    config: &config::Kafka,
+    topic: &str,
+    limit: Duration,
+) -> Result<bool, StartProblem> {
+    let deadline = Instant::now() + limit;
     let mut refused = None;
     let mut last = None;
     while Instant::now() < deadline {
@@ -259,7 +267,7 @@ fn max_message_bytes(admin: &AdminClient<DefaultClientContext>, topic: &str) -> 
 fn wait_until_known(observer: &Observer, config: &config::Kafka, topic: &str) -> Result<(), StartProblem> {
     let deadline = Instant::now() + KNOWN_TIMEOUT;
     while Instant::now() < deadline {
-        if exists(observer, config, topic)? {
+        if exists(observer, config, topic, ANSWER_TIMEOUT)? {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -38,13 +38,33 @@ pub struct RelayInspection {
 }
 
 /// Looks the name up, connects, makes the connection a TLS one, says EHLO, logs in and says QUIT. Each step keeps
-/// its limit of `smtp.timeouts`.
-pub async fn inspect(smtp: &Smtp) -> RelayInspection {
+/// its limit of `smtp.timeouts`, and all of them together `limit`.
+pub async fn inspect(smtp: &Smtp, limit: Duration) -> RelayInspection {
     let mut seen = RelayInspection::default();
-    if let Err(failure) = look(smtp, &mut seen).await {
-        seen.failure = Some(failure);
-    }
+    let result = timeout(limit, look(smtp, &mut seen)).await;
+    seen.failure = match result {
+        Ok(result) => result.err(),
+        Err(_) => Some(late(smtp, &seen)),
+    };
     seen
+}
+
+/// What all of it together took too long for; it goes by what was seen before.
+fn late(smtp: &Smtp, seen: &RelayInspection) -> Failure {
+    let encrypted = seen.certificate_expires.is_some();
+    let (stage, what) = if seen.addresses.is_empty() {
+        (Stage::Connect, format!("the name {} is not answered in time", smtp.host))
+    } else if seen.connected.is_none() {
+        (Stage::Connect, "none of its addresses answers in time".to_owned())
+    } else if smtp.security == Security::Tls && !encrypted {
+        (Stage::Tls, "the handshake did not end in time".to_owned())
+    } else {
+        (
+            Stage::Greeting,
+            "the relay did not say in time what it offers, and whether it takes the login".to_owned(),
+        )
+    };
+    Failure::unreachable(stage, what)
 }
 
 async fn look(smtp: &Smtp, seen: &mut RelayInspection) -> Result<(), Failure> {

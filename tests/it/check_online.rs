@@ -21,7 +21,7 @@ fn settings(queue: &Queue<'_>) -> Settings {
 }
 
 /// What was looked at: name, status, output and action in one line each.
-fn checked(output: &Output) -> Vec<(String, String, String)> {
+pub fn checked(output: &Output) -> Vec<(String, String, String)> {
     let report: Value = serde_json::from_str(&stdout(output)).unwrap_or_else(|_| panic!("{output:?}"));
     let checks = report["checks"].as_array().expect("an array").iter();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -33,7 +33,7 @@ fn checked(output: &Output) -> Vec<(String, String, String)> {
         .collect()
 }
 
-fn has(checks: &[(String, String, String)], name: &str, status: &str, words: &str) -> bool {
+pub fn has(checks: &[(String, String, String)], name: &str, status: &str, words: &str) -> bool {
     checks.iter().any(|check| check.0 == name && check.1 == status && check.2.contains(words))
 }
 

@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 
-use crate::harness::command_line::{run, stdout};
+use crate::harness::command_line::{run, stderr, stdout};
 use crate::harness::kafka::Record;
 use crate::harness::secured_kafka::PASSWORD;
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, SecuredKafka, Settings, Step, TestWorker, until};
@@ -77,18 +77,30 @@ fn wait_for_the_letter(worker: TestWorker, relay: &RecordingSmtp, queue: &Queue<
 }
 
 #[test]
-fn without_the_right_to_write_dead_letters_wait_until_it_is_given() {
+fn when_the_right_to_write_is_taken_away_dead_letters_wait_until_it_is_given_again() {
     let secured = SecuredKafka::start();
     let queue = Queue::new(&secured.kafka, 1);
     secured.kafka.create_topic("elsewhere", 1);
     let relay = relay();
     secured.allow(&["Read", "Describe"], "--topic", &queue.topic);
-    secured.allow(&["Describe"], "--topic", &queue.dlq_topic);
+    secured.allow(&["Describe", "Write"], "--topic", &queue.dlq_topic);
     secured.allow(&["Read", "Describe"], "--group", &queue.group);
     // A producer may be one who may write anywhere.
     secured.allow(&["Write"], "--topic", "elsewhere");
+    let settings = secured.settings(&queue, relay.port(), PASSWORD);
+    let worker = TestWorker::start(&settings);
+    worker.wait_until_assigned();
+    secured.take_away(&["Write"], "--topic", &queue.dlq_topic);
+    // It would not start like this.
+    let checked = check_online(&secured, &queue, relay.port(), PASSWORD);
+    let told = format!("to write to topic {}", queue.dlq_topic);
+    assert!(checked.contains("failed  kafka.rights") && checked.contains(&told), "{checked}");
+    // Nor may it see their settings, which is told, too.
+    assert!(checked.contains(&format!("the settings of {} can't be read", queue.dlq_topic)), "{checked}");
+    let second = crate::harness::process::run(settings.command(&["run"]), b"");
+    assert_eq!(second.status.code(), Some(78), "{second:?}");
+    assert!(format!("{second:?}").contains(&told), "{second:?}");
     queue.put([bad("first")].into_iter().chain(good()));
-    let worker = TestWorker::start(&secured.settings(&queue, relay.port(), PASSWORD));
     wait_for_trouble(&worker, &relay, &queue);
     secured.allow(&["Write"], "--topic", &queue.dlq_topic);
     wait_for_the_letter(worker, &relay, &queue);
@@ -110,6 +122,10 @@ fn a_wrong_password_and_missing_rights_end_the_start_with_78_and_are_said_withou
         assert!(text.contains(remedy), "{text}");
         let checked = check_online(&secured, &queue, relay.port(), password);
         assert!(!checked.contains(password), "{checked}");
+        let settings = secured.settings(&queue, relay.port(), password);
+        let sent = run(&settings, &["send", "--to", "ada@example.com", "--otp", "1"]);
+        assert_eq!(sent.status.code(), Some(78), "{sent:?}");
+        assert!(!format!("{sent:?}").contains(password) && stderr(&sent).contains(remedy), "{sent:?}");
         let (failed, fine) = if password == wrong {
             ("kafka.brokers", "kafka.topic")
         } else {

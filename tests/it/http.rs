@@ -136,6 +136,7 @@ fn resizing_under_load_loses_repeats_and_miscounts_nothing() {
     for (turn, size) in [2, 32, 1, 64, 3, 16].into_iter().enumerate() {
         until("some progress at this size", || {
             check_accounts(&worker);
+            assert_eq!(worker.get("/health/live").status, 200, "busy is alive");
             (relay.taken() > turn * jobs / 10).then_some(())
         });
         let resized = worker.resize(size, TOKEN);

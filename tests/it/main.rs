@@ -4,21 +4,28 @@
 //! `scripts/setup test` fetches the servers.
 
 mod any_email;
+mod check_attacks;
 mod check_online;
 mod cli;
+mod cli_pipes;
+mod cli_send;
 mod connections;
 mod dashboards;
 mod dead_letters;
 mod delivery;
 mod dlq_cli;
+mod dlq_http;
 mod dlq_trouble;
 mod documents;
 mod expiry;
 mod guide_story;
 mod harness;
 mod http;
+mod http_health;
+mod http_refusals;
 mod input;
 mod kafka_faults;
+mod metrics;
 mod migration;
 mod numbered_jobs;
 mod offsets;

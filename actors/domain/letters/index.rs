@@ -110,6 +110,11 @@ impl Index {
         self.letters
     }
 
+    /// How many partitions the queue has, as far as they have been seen.
+    pub fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.letters == 0
     }

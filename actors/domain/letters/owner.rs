@@ -19,6 +19,8 @@ use crate::domain::job::Record;
 pub const MAX_BATCH: usize = 2_000;
 /// A run that could not go on for a while does not make up for more than this.
 const LONGEST_CREDIT: Duration = Duration::from_secs(2);
+/// At most one e-mail an hour tells of parked letters.
+pub const BETWEEN_NOTICES_MS: i64 = 3_600_000;
 /// Who decides, where nobody asked for it.
 pub const REDRIVER: &str = "redriver";
 
@@ -38,6 +40,8 @@ pub struct Opened {
     pub known: HashMap<i64, Known>,
     /// By the run's id.
     pub progress: HashMap<String, Progress>,
+    /// When somebody was last told of parked letters, milliseconds since the epoch; kept in one partition for all.
+    pub notified_ms: Option<i64>,
 }
 
 /// A letter to be fetched, and what for.
@@ -77,8 +81,18 @@ pub struct Batch {
     pub forgotten: Vec<i64>,
     /// By the run's id: what became of its first letters.
     pub canaries: BTreeMap<String, Canary>,
+    /// Tells somebody of parked letters, at that time.
+    pub notice: Option<Notice>,
     /// Why letters were left, and how many.
     pub skipped: BTreeMap<Skip, u64>,
+}
+
+/// An e-mail about parked letters.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// Milliseconds since the epoch.
+    pub at_ms: i64,
+    pub job: Record,
 }
 
 /// One letter's decision, and its job where it is replayed.
@@ -95,6 +109,7 @@ impl Batch {
             && self.progress.is_empty()
             && self.forgotten.is_empty()
             && self.canaries.is_empty()
+            && self.notice.is_none()
     }
 }
 
@@ -271,9 +286,17 @@ impl Owner {
                 *credit -= dealt_with as f64;
             }
         }
+        if let Some(notice) = &batch.notice {
+            self.opened.notified_ms = Some(notice.at_ms);
+        }
         for offset in &batch.forgotten {
             self.opened.known.remove(offset);
         }
+    }
+
+    /// Whether somebody may be told of parked letters again.
+    pub fn may_notify(&self, now_ms: i64) -> bool {
+        self.opened.notified_ms.is_none_or(|at_ms| now_ms - at_ms >= BETWEEN_NOTICES_MS)
     }
 
     /// Letters below `low` have left the queue: their decisions are to be taken off, at most so many at once.

@@ -389,7 +389,6 @@ fn start_with(max_rate: Option<f64>) -> Worker {
         drain_timeout: Duration::from_secs(20),
         dlq_topic: "email-dlq".into(),
         max_replays: 5,
-        redrive_rate: 10.0,
         connections: ConnectionLife { max_emails: 1000, idle_timeout: Duration::from_secs(30) },
     };
     let deadly = Arc::clone(&fakes);

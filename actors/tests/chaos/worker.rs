@@ -67,7 +67,6 @@ fn settings(plan: &Plan) -> Settings {
         drain_timeout: Duration::from_millis(plan.drain_ms),
         dlq_topic: "email-dlq".into(),
         max_replays: 5,
-        redrive_rate: 10.0,
         connections: ConnectionLife {
             max_emails: plan.emails_per_connection,
             idle_timeout: Duration::from_millis(plan.idle_ms),

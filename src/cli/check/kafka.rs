@@ -7,8 +7,8 @@ use bytesize::ByteSize;
 use super::report::Line;
 use crate::config;
 use crate::kafka::inspect::{
-    BrokerInspection, ClusterAnswers, ClusterInspection, GroupInspection, TopicFacts, TopicInspection,
-    TopicSettings, TopicState,
+    BrokerInspection, ClusterAnswers, ClusterInspection, Granted, GroupInspection, TopicFacts,
+    TopicInspection, TopicSettings, TopicState,
 };
 use crate::kafka::{StartProblem, topics};
 
@@ -17,6 +17,13 @@ const OFFSET_METADATA_BYTES: u64 = 4096;
 
 pub(super) fn lines(config: &config::Kafka, seen: &ClusterInspection) -> Vec<Line> {
     let mut lines = brokers(&seen.brokers);
+    if seen.is_late {
+        lines.push(Line::failed(
+            "kafka.topic",
+            "a broker answers, and did not say in time what topics there are",
+            "try again with a longer --within; if it stays so, look at the brokers' own logs",
+        ));
+    }
     let Some(answers) = &seen.answers else { return lines };
     lines.extend(topic("kafka.topic", &answers.topic));
     lines.extend(topic("kafka.dlq_topic", &answers.dlq_topic));
@@ -253,9 +260,29 @@ fn members(config: &config::Kafka, group: &GroupInspection) -> Option<Line> {
     })
 }
 
-fn rights(rights: Option<&Result<(), StartProblem>>) -> Option<Line> {
+fn rights(rights: Option<&Result<Granted, StartProblem>>) -> Option<Line> {
     Some(match rights? {
-        Ok(()) => Line::passed("kafka.rights", "may read the topic, be in the group, and write"),
+        Ok(Granted { reading: true, writing: true }) => {
+            Line::passed("kafka.rights", "may read the topic, be in the group, and write dead letters")
+        }
+        Ok(granted) => {
+            let unknown = [
+                (granted.reading, "read the topic and be in the group"),
+                (granted.writing, "write dead letters"),
+            ];
+            let unknown = unknown.iter().filter(|(granted, _)| !granted).map(|(_, what)| *what);
+            let unknown = unknown.collect::<Vec<_>>().join(", or ");
+            Line::warned(
+                "kafka.rights",
+                format!("the brokers don't say whether this user may {unknown}"),
+                "try again; if it stays so, look at its rights (ACL) by hand",
+            )
+        }
+        Err(StartProblem::Away(why)) => Line::warned(
+            "kafka.rights",
+            format!("what this user may do can't be found out: {why}"),
+            "try again; if it stays so, look at its rights (ACL) by hand",
+        ),
         Err(problem) => {
             Line::failed("kafka.rights", problem.to_string(), "have whoever runs Kafka add the ACLs")
         }

@@ -169,6 +169,9 @@ fn tls(reason: &str) -> String {
         "set smtp.host to a name that the certificate is for"
     } else if reason.contains("expired") {
         "have the relay's certificate renewed, and check this machine's clock"
+    } else if reason.contains("causedasendentity") {
+        "the relay shows an authority's certificate as its own (self-signed): give it one made without CA:TRUE, and \
+         set smtp.ca_file to whoever signed that"
     } else if reason.contains("invalid peer certificate") {
         "nobody that is trusted vouches for the certificate: set smtp.ca_file to that of the relay's authority"
     } else if reason.contains("starttls") {
@@ -228,6 +231,12 @@ mod tests {
             (Stage::Connect, "the name nowhere.example can't be resolved: x", "smtp.host", "DNS"),
             (Stage::Connect, "127.0.0.1:1: Connection refused", "smtp.connect", "smtp.port"),
             (Stage::Tls, "TLS failed: invalid peer certificate: UnknownIssuer", "smtp.tls", "smtp.ca_file"),
+            (
+                Stage::Tls,
+                "TLS failed: invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "smtp.tls",
+                "without CA:TRUE",
+            ),
             (
                 Stage::Tls,
                 "TLS failed: invalid peer certificate: certificate not valid for name \"a\"",

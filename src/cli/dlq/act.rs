@@ -16,12 +16,13 @@ use crate::dlq::request::Request;
 
 pub(super) const REPLAY_EXAMPLE: &str = "Each letter is replayed once, whatever dies; what was replayed, discarded or has expired is skipped. At a terminal it\n\
 asks before it begins, elsewhere it needs --yes. The run's id is printed.\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\n\
 Example:\n  mailroom dlq replay --cause smtp_unreachable --since 6h --reason 'relay was down' --canary 5 --wait\n  \
 mailroom dlq replay --template welcome --reason 'template mended' --yes\n  mailroom dlq replay --letter 0-17 --dry-run";
 pub(super) const DISCARD_EXAMPLE: &str = "Nothing is deleted: a discarded letter can be restored until it leaves the queue.\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\n\
 Example:\n  mailroom dlq discard --cause invalid_recipient --reason 'addresses are bad' --yes --wait";
-pub(super) const RESTORE_EXAMPLE: &str =
-    "Example:\n  mailroom dlq restore --state discarded --since 1h --reason 'discarded by mistake'";
+pub(super) const RESTORE_EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq restore --state discarded --since 1h --reason 'discarded by mistake'";
 
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("which").args(OPTIONS).required(true).multiple(true))]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Ended, Outcome, failed};
 use crate::cli::output;
 use crate::cli::progress::Progress;
+use crate::cli::spinner::PATIENCE;
 use crate::cli::{ConfigurationArguments, WRONG_CONFIGURATION, wrong_configuration};
 use crate::config::{self, Dlq, Kafka, LetterWork, Log, LogFormat};
 use crate::dlq::archive::Archive;
@@ -186,7 +187,7 @@ impl ReadingBar<'_> {
     }
 
     fn at(&mut self, read: u64) {
-        if self.bar.is_none() && self.begun.elapsed() >= Progress::PATIENCE && io::stderr().is_terminal() {
+        if self.bar.is_none() && self.begun.elapsed() >= PATIENCE && io::stderr().is_terminal() {
             // Reading goes on in its own threads while this is asked.
             let ends = Ends::new(self.kafka).ok().and_then(|ends| ends.of(&self.kafka.dlq_topic).ok());
             let total = ends.map(|ends| ends.iter().map(|end| end.high.abs_diff(end.low)).sum());

@@ -22,6 +22,7 @@ use crate::job;
 
 pub(super) const EXAMPLE: &str = "Without --value $VISUAL or $EDITOR opens on the job. Unchanged, nothing is done; changed, it is read as the worker\n\
 reads it before it is asked for.\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\n\
 Example:\n  mailroom dlq edit 0-17 --reason 'wrong address'\n  \
 mailroom dlq edit 0-17 --reason 'wrong address' --value job.json --yes --wait";
 

@@ -18,6 +18,7 @@ use crate::dlq::full_view::FullView;
 use crate::kafka::fetch::Fetcher;
 
 pub(super) const EXAMPLE: &str = "Addresses are masked and the original message is left out, unless --reveal is given.\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\n\
 Example:\n  mailroom dlq export --format ndjson --cause invalid_recipient > letters.ndjson\n  \
 mailroom dlq export --format csv --state parked --reveal > letters.csv";
 

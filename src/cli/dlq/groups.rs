@@ -12,7 +12,7 @@ use crate::cli::output::{Lines, written};
 use crate::dlq::view::GroupView;
 
 pub(super) const EXAMPLE: &str = "The advice: replay, what was wrong passes by itself; after-fix, something must be put right first; no, the same\n\
-job will fail again.\n\nExample:\n  mailroom dlq groups\n  mailroom dlq groups --by domain --cause invalid_recipient --json";
+job will fail again.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq groups\n  mailroom dlq groups --by domain --cause invalid_recipient --json";
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Arguments {

@@ -11,7 +11,7 @@ use crate::cli::output::{self, Lines, written};
 use crate::cli::{ConfigurationArguments, DONE};
 use crate::dlq::view::RowView;
 
-pub(super) const EXAMPLE: &str = "Example:\n  mailroom dlq ls --state waiting --since 2h\n  \
+pub(super) const EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq ls --state waiting --since 2h\n  \
 mailroom dlq ls --domain example.com --q 'mailbox full' --limit 500 --json";
 
 #[derive(Args, Debug)]

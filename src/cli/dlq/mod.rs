@@ -23,6 +23,7 @@ use crate::dlq::archive::Refused;
 use mailroom_actors::domain::letters::rules::Action;
 
 pub(super) const EXAMPLE: &str = "Each command talks to Kafka only; the running workers carry out what is asked for.\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\n\
 Example:\n  mailroom dlq groups\n  mailroom dlq ls --cause smtp_unreachable --since 2h\n  \
 mailroom dlq replay --cause smtp_unreachable --reason 'relay was down' --dry-run";
 

@@ -10,9 +10,8 @@ use crate::cli::output::{self, Lines, written};
 use crate::cli::{ConfigurationArguments, DONE, FAILED};
 use crate::dlq::view::RunView;
 
-pub(super) const EXAMPLE: &str =
-    "Example:\n  mailroom dlq runs\n  mailroom dlq runs 20261124T020747-0a1b2c3d --wait";
-pub(super) const CANCEL_EXAMPLE: &str = "Example:\n  mailroom dlq cancel 20261124T020747-0a1b2c3d";
+pub(super) const EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq runs\n  mailroom dlq runs 20261124T020747-0a1b2c3d --wait";
+pub(super) const CANCEL_EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq cancel 20261124T020747-0a1b2c3d";
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Arguments {

@@ -10,8 +10,7 @@ use crate::cli::output::{Lines, written};
 use crate::cli::{ConfigurationArguments, table};
 use crate::dlq::full_view::{FullView, Unreadable};
 
-pub(super) const EXAMPLE: &str =
-    "Example:\n  mailroom dlq show 0-17\n  mailroom dlq show 0-17 --reveal --json";
+pub(super) const EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq show 0-17\n  mailroom dlq show 0-17 --reveal --json";
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Arguments {

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{SecondsFormat, Utc};
+use mailroom_actors::domain::job::Record;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Arguments;
+use crate::job;
 
 /// No broker takes more in one record.
 const MAX_LINE_BYTES: u64 = 1 << 30;
@@ -21,6 +23,30 @@ const MAX_LINE_BYTES: u64 = 1 << 30;
 pub(super) struct Job {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
+    /// The line of the file, from 1; none where options made it.
+    pub line: Option<u64>,
+}
+
+impl Job {
+    /// Whether a worker could make an e-mail of it; templates, expiry and limits are the worker's own to know.
+    ///
+    /// # Errors
+    /// What the worker would put into the dead letter: the cause and the reason. Nothing of the content is in it.
+    pub fn check(&self) -> Result<(), String> {
+        let record = Record {
+            topic: "".into(),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: None,
+            key: None,
+            value: Some(self.value.clone().into()),
+            headers: Vec::new(),
+        };
+        match job::decode(&record, usize::MAX) {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(format!("{}: {}", failure.cause.as_str(), failure.reason)),
+        }
+    }
 }
 
 /// Where the jobs come from, one after the other.
@@ -28,7 +54,7 @@ pub(super) enum Source {
     /// The same job so many times more.
     Same { job: Job, left: u64 },
     /// A file that is opened at the first job; `-` is stdin.
-    File { path: PathBuf, lines: Option<Box<dyn BufRead + Send>> },
+    File { path: PathBuf, lines: Option<Box<dyn BufRead + Send>>, read: u64 },
 }
 
 impl Source {
@@ -38,11 +64,14 @@ impl Source {
     /// When one of those files can't be read; the text names it.
     pub fn new(arguments: &Arguments) -> Result<Source, String> {
         Ok(match &arguments.file {
-            Some(path) => Source::File { path: path.clone(), lines: None },
+            Some(path) => {
+                look_at(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                Source::File { path: path.clone(), lines: None, read: 0 }
+            }
             None => {
                 let key = arguments.key.as_ref().map(|key| key.clone().into_bytes());
                 let value = serde_json::to_vec(&job(arguments)?).expect("a job is JSON");
-                Source::Same { job: Job { key, value }, left: arguments.count }
+                Source::Same { job: Job { key, value, line: None }, left: arguments.count }
             }
         })
     }
@@ -52,6 +81,23 @@ impl Source {
         match self {
             Source::Same { left, .. } => Some(*left),
             Source::File { .. } => None,
+        }
+    }
+
+    /// What its lines are told by.
+    pub fn name(&self) -> String {
+        match self {
+            Source::File { path, .. } if path != Path::new("-") => path.display().to_string(),
+            Source::File { .. } => "stdin".into(),
+            Source::Same { .. } => "the job".into(),
+        }
+    }
+
+    /// As [`Job::check`], for what the options made; a file is checked line by line.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Source::Same { job, .. } => job.check(),
+            Source::File { .. } => Ok(()),
         }
     }
 
@@ -67,17 +113,31 @@ impl Source {
                 *left -= 1;
                 Ok(Some(job.clone()))
             }
-            Source::File { path, lines } => {
+            Source::File { path, lines, read } => {
                 let named =
                     |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
                 let lines = match lines {
                     Some(lines) => lines,
                     None => lines.insert(open(path).map_err(named)?),
                 };
-                next_line(lines).map(|line| line.map(|value| Job { key: None, value })).map_err(named)
+                let value = next_line(lines, read).map_err(named)?;
+                Ok(value.map(|value| Job { key: None, value, line: Some(*read) }))
             }
         }
     }
+}
+
+/// Whether there is a file at all, before brokers are asked for. What is no plain file, such as a pipe, is opened when it
+/// is read: that may have to wait for whoever writes.
+fn look_at(path: &Path) -> io::Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let kind = std::fs::metadata(path)?;
+    if kind.is_dir() {
+        return Err(io::Error::from_raw_os_error(rustix::io::Errno::ISDIR.raw_os_error()));
+    }
+    if kind.is_file() { File::open(path).map(drop) } else { Ok(()) }
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
@@ -87,12 +147,14 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(BufReader::new(File::open(path)?)))
 }
 
-fn next_line(lines: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
+/// `read` counts all lines, those that are passed over too.
+fn next_line(lines: &mut dyn BufRead, read: &mut u64) -> io::Result<Option<Vec<u8>>> {
     loop {
         let mut line = Vec::new();
         if lines.take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
             return Ok(None);
         }
+        *read += 1;
         if line.last() == Some(&b'\n') {
             line.pop();
             if line.last() == Some(&b'\r') {

@@ -14,6 +14,10 @@ const CASES: &[(&[&str], &str, &str)] = &[
     (&["smtp.prot=25"], "smtp.prot", "there is no such key; did you mean smtp.port?"),
     (&["tls.certificate.path=a"], "tls.certificate.path", "there is no such key"),
     (&["=a"], "", "there is no such key"),
+    (&["SMTP.PIPELINING=off"], "SMTP.PIPELINING", "there is no such key; did you mean smtp.pipelining?"),
+    (&["smtp=relay.example.com"], "smtp", "is a section: set its keys, such as smtp.host"),
+    (&["smtp.timeouts=1s"], "smtp.timeouts", "is a section: set its keys, such as smtp.timeouts.connect"),
+    (&["kafka.properties=ssl"], "kafka.properties", "is a section: set its keys, such as kafka.properties.\"security.protocol\""),
     (&["redrive.waits=soon"], "redrive.waits", "must be durations such as \"1h\", at least one: an array of strings in the file, elsewhere with commas between them"),
     (&["dlq.rate=1"], "dlq.rate", "must be a number a second such as \"14/s\", from 0.0001/s to 1000000/s"),
     // Values.
@@ -162,6 +166,21 @@ fn a_file_that_is_no_toml_is_told_line_by_line_and_hides_no_mistake_elsewhere() 
     assert!(problems[0].starts_with("file:config.toml:2: is no TOML: "), "{problems:?}");
     assert!(problems[1].starts_with("file:config.toml:4: is no TOML: "), "{problems:?}");
     assert_eq!(problems[2], "retry.jitter (flag:--set): must be a number from 0 to 1");
+}
+
+#[test]
+fn a_file_that_never_ends_is_given_up() {
+    let mut setup = Setup::valid();
+    setup.sources.file = Some("/dev/zero".into());
+    assert_eq!(setup.wrong(), ["file:/dev/zero: can't be read: it is larger than 1 MiB"]);
+    let problems = Setup::valid().set("smtp.ca_file=/dev/zero").wrong();
+    assert_eq!(problems, ["smtp.ca_file (flag:--set): the file can't be read: it is larger than 16 MiB"]);
+}
+
+#[test]
+fn a_section_that_is_an_array_is_told_to_be_one() {
+    let problems = Setup::valid().file("[[mailers]]\nsize = 3\n").wrong();
+    assert_eq!(problems, ["mailers (file:config.toml:1): is a section: set its keys, such as mailers.size"]);
 }
 
 #[test]

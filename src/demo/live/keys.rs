@@ -18,6 +18,8 @@ pub enum Action {
     Grow,
     /// Half as many.
     Shrink,
+    /// The worker takes no more jobs, or takes them again.
+    Pause,
     Move(Movement),
     /// End the demo; a second time: at once.
     Quit,
@@ -41,6 +43,7 @@ pub fn action(key: &KeyEvent, place: Place) -> Option<Action> {
             's' => Action::Slow,
             't' => Action::TooMany,
             'k' => Action::KillMailer,
+            'p' => Action::Pause,
             '+' | '=' => Action::Grow,
             '-' | '_' => Action::Shrink,
             'l' => Action::Move(Movement::Letters),
@@ -75,6 +78,7 @@ mod tests {
             ('s', Action::Slow),
             ('t', Action::TooMany),
             ('k', Action::KillMailer),
+            ('p', Action::Pause),
             ('+', Action::Grow),
             ('-', Action::Shrink),
             ('l', Action::Move(Movement::Letters)),

@@ -145,6 +145,7 @@ impl Live {
             Action::KillMailer => Lever::KillMailer,
             // A pool that is larger already stays so.
             Action::Grow => Lever::Pool((size * 2).min(MOST_MAILERS.max(size)) as usize),
+            Action::Pause => Lever::Pause(!self.readings.as_ref().is_some_and(|readings| readings.paused)),
             Action::Shrink => Lever::Pool((size / 2).max(1) as usize),
         };
         stage.pull_by_hand(lever).await;

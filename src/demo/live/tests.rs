@@ -146,7 +146,7 @@ restarts         1
  1:01 ! actor died, starting it again
  1:15 ! circuit open
 
- d relay down  s slow  t no limit  k kill mailer  + - mailers  l letters  q end"#;
+ d relay down  s slow  t no limit  k kill  +- mailers  p pause  l letters  q end"#;
     assert_eq!(text, expected.lines().collect::<Vec<_>>());
 }
 

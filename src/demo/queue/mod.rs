@@ -20,6 +20,7 @@ use super::background::Background;
 pub const TOPIC: &str = "email-queue";
 /// The dead letter queue.
 pub const DLQ_TOPIC: &str = "email-dlq";
+pub const DECISIONS_TOPIC: &str = "email-dlq-decisions";
 /// Partitions of the main queue; the dead letter queue has one.
 pub const PARTITIONS: i32 = 4;
 
@@ -77,6 +78,7 @@ fn make_cluster() -> rdkafka::error::KafkaResult<Cluster> {
     let cluster = MockCluster::new(1)?;
     cluster.create_topic(TOPIC, PARTITIONS, 1)?;
     cluster.create_topic(DLQ_TOPIC, 1, 1)?;
+    cluster.create_topic(DECISIONS_TOPIC, 1, 1)?;
     Ok(cluster)
 }
 

@@ -8,7 +8,7 @@ use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::pace::Circuit;
 use mailroom_actors::messages::{
     ActorState, ActorStatus, DeadLettersStatus, IntakeStatus, KafkaStatus, MailerState, PoolStatus,
-    RelayStatus, Status,
+    RecordsGone, RelayStatus, Status,
 };
 
 use super::{ACTOR_SILENCE, DEAD_LETTERS_FAILING, KAFKA_QUIET, KAFKA_SILENCE};
@@ -106,8 +106,26 @@ fn kafka(kafka: &KafkaStatus) -> PartCheck {
         Some(silent) if silent >= KAFKA_QUIET => {
             warn(format!("no broker has answered for {}{because}", seconds(silent)), ACTION)
         }
-        Some(silent) => pass(format!("a broker answered {} ago", seconds(silent))),
+        Some(silent) => match &kafka.records_gone {
+            None => pass(format!("a broker answered {} ago", seconds(silent))),
+            Some(gone) => records_gone(gone),
+        },
     }
+}
+
+fn records_gone(gone: &RecordsGone) -> PartCheck {
+    let RecordsGone { partition, due, ago, times } = gone;
+    let again = if *times > 1 { format!(", {times} times since the start") } else { String::new() };
+    warn(
+        format!(
+            "{} ago offset {due} of partition {partition} was to be read next and is not in the topic{again}: \
+             records are gone, it was read on from the earliest",
+            seconds(*ago)
+        ),
+        "where kafka.topic was made anew: nothing, what it holds is sent; else its retention was over before this \
+         group had read it: keep records for longer, and have what was lost sent again (the log line \
+         \"offset out of range\" has the offsets); this warning ends an hour after the last time",
+    )
 }
 
 fn consumer(status: &Status) -> PartCheck {
@@ -235,7 +253,10 @@ fn pool(pool: &PoolStatus, intake: &IntakeStatus) -> PartCheck {
     } else if intake.is_careful {
         warn(output, "see consumer: one job at a time is worked on")
     } else if pool.allowed < pool.size {
-        warn(output, "the relay asked for less, or failed: see smtp; the pool returns to its size by itself")
+        warn(
+            output,
+            "the relay asked for less, or failed: see smtp; the pool returns to its size as mail goes out",
+        )
     } else {
         pass(output)
     }

@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::pace::Circuit;
-use mailroom_actors::messages::{ActorState, DeadLettersStatus, MailerState, RelayStatus};
+use mailroom_actors::messages::{ActorState, DeadLettersStatus, MailerState, RecordsGone, RelayStatus};
 
 use super::CheckStatus::{Fail, Pass, Warn};
 use super::*;
@@ -21,6 +21,18 @@ fn cases() -> Vec<(&'static str, Change, &'static str, bool, bool, CheckStatus)>
         ("kafka silent for 10 s", |s| s.kafka.silent_for = secs(10), "kafka", true, true, Warn),
         ("kafka silent for 24 s", |s| s.kafka.silent_for = secs(24), "kafka", true, true, Warn),
         ("kafka silent for 25 s", |s| s.kafka.silent_for = secs(25), "kafka", true, false, Fail),
+        ("records gone", |s| s.kafka.records_gone = gone(), "kafka", true, true, Warn),
+        (
+            "records gone and kafka silent",
+            |s| {
+                s.kafka.records_gone = gone();
+                s.kafka.silent_for = secs(25);
+            },
+            "kafka",
+            true,
+            false,
+            Fail,
+        ),
         ("group not joined", |s| s.kafka.joined = false, "consumer", true, false, Fail),
         ("no partition", |s| s.kafka.partitions = 0, "consumer", true, true, Warn),
         ("stopping", |s| s.stopping = true, "consumer", true, false, Fail),
@@ -104,6 +116,10 @@ fn silent(status: &mut Status, seconds: u64) {
 
 fn failing(seconds: u64) -> DeadLettersStatus {
     DeadLettersStatus { under_way: 2, failing_for: secs(seconds), last_error: Some("leader away".into()) }
+}
+
+fn gone() -> Option<RecordsGone> {
+    Some(RecordsGone { partition: 3, due: 17, ago: Duration::from_secs(60), times: 2 })
 }
 
 fn relay_failing() -> RelayStatus {

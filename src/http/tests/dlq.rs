@@ -1,7 +1,5 @@
 //! The dead letter queue by HTTP, over librdkafka's in-process cluster: nobody carries runs out there.
 
-use std::collections::BTreeMap;
-
 use mailroom_actors::domain::letters::decision::{Decision, State, Step};
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::run::Progress;
@@ -13,12 +11,11 @@ use serde_json::json;
 
 use super::*;
 use crate::config;
+use crate::dlq::archive::tests::{DECISIONS, LETTERS, dlq, kafka};
 use crate::dlq::reader::{self, Reader};
 use crate::dlq::records::Said;
 use crate::dlq::shelf::Shelf;
 
-const LETTERS: &str = "email-dlq";
-const DECISIONS: &str = "email-dlq-decisions";
 const FIRST_MS: i64 = 1_790_000_000_000;
 
 /// A server over a queue of letters that are read.
@@ -27,7 +24,7 @@ struct Desk {
     archive: Archive,
     producer: BaseProducer,
     _reader: Reader,
-    _cluster: MockCluster<'static, DefaultProducerContext>,
+    cluster: Option<MockCluster<'static, DefaultProducerContext>>,
 }
 
 impl Desk {
@@ -64,7 +61,7 @@ impl Desk {
         let archive = Archive::new(&kafka, &set(dlq()), &shelf).unwrap();
         let door = Some(FakeArchive::Open(Box::new(archive.clone())));
         let server = TestServer::start(FakeDoors { archive: door, ..FakeDoors::healthy() });
-        let desk = Desk { server, archive, producer, _reader: reader, _cluster: cluster };
+        let desk = Desk { server, archive, producer, _reader: reader, cluster: Some(cluster) };
         desk.wait("the queue to be read", || desk.archive.shelf.is_complete());
         desk
     }
@@ -103,31 +100,6 @@ impl Desk {
     fn with_key(&self, key: &str, body: &str) -> Answer {
         let key = format!("Idempotency-Key: {key}");
         self.ask("POST", "/dlq/runs", &["Authorization: Bearer canary-admin-token", &key], body)
-    }
-}
-
-fn kafka(brokers: &str) -> config::Kafka {
-    config::Kafka {
-        brokers: brokers.into(),
-        group: "email-workers".into(),
-        topic: "email-queue".into(),
-        dlq_topic: LETTERS.into(),
-        decisions_topic: DECISIONS.into(),
-        create_topics: true,
-        dlq_retention: Duration::from_secs(86_400),
-        commit_interval: Duration::from_millis(200),
-        properties: BTreeMap::new(),
-    }
-}
-
-fn dlq() -> config::Dlq {
-    config::Dlq {
-        index_letters: 1_000,
-        rate: 10.0,
-        max_replays: 5,
-        allow_edit: false,
-        transactions: true,
-        replay_topic: "email-queue".into(),
     }
 }
 
@@ -472,4 +444,27 @@ fn what_is_not_read_to_its_end_is_said_to_be_incomplete() {
     assert_eq!((&preview["matched"], &preview["complete"]), (&json!(0), &json!(false)));
     let (error, _) = server.get("/dlq/letters/0-0").refused(503);
     assert!(!error.is_empty());
+}
+
+#[test]
+fn what_brokers_do_not_take_is_not_said_to_be_done() {
+    let mut desk = mixed();
+    let run = desk.with_key("k1", REPLAY).header("location").to_owned();
+    desk.cluster = None;
+    let send = |line: &str, body: &str| {
+        let mut client = desk.server.connect();
+        let length = format!("Content-Length: {}", body.len());
+        let token = "Authorization: Bearer canary-admin-token";
+        client.send(&[line, "Host: mailroom", token, &length], body.as_bytes());
+        client
+    };
+    let begun = send("POST /dlq/runs HTTP/1.1", REPLAY);
+    let cancelled = send(&format!("DELETE {run} HTTP/1.1"), "");
+    for mut client in [begun, cancelled] {
+        client.answer().refused(503);
+    }
+    assert_eq!(desk.server.get("/dlq/runs").json()["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(desk.server.get(&run).json()["state"], "running");
+    // What is in memory is shown.
+    assert_eq!(desk.server.get("/dlq/letters").json()["letters"].as_array().unwrap().len(), 5);
 }

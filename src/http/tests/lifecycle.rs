@@ -12,8 +12,9 @@ struct GatedDoors {
 }
 
 impl GatedDoors {
-    fn new(together: usize) -> Arc<GatedDoors> {
-        let together = Arc::new(Barrier::new(together));
+    /// `requests`, and the question of the server's own heartbeat.
+    fn new(requests: usize) -> Arc<GatedDoors> {
+        let together = Arc::new(Barrier::new(requests + 1));
         Arc::new(GatedDoors { together, asked: Arc::default(), release: Arc::default() })
     }
 }

@@ -20,6 +20,10 @@ fn chunked_head() -> [&'static str; 4] {
     [line, host, token, "Transfer-Encoding: chunked"]
 }
 
+/// Why what can't be read as a request at all has no JSON body.
+const NO_HOOK: &str =
+    "actix-http answers it itself, with a status and nothing else: there is no hook for a body";
+
 /// `{"size": 5}` with white space, `length` bytes in all.
 fn padded(length: usize) -> Vec<u8> {
     let mut body = b"{\"size\": 5}".to_vec();
@@ -61,7 +65,12 @@ fn an_absurd_length_is_too_large_and_one_that_is_no_number_a_bad_request() {
         [("18446744073709551615", 413), ("99999999999999999999999", 400), ("-1", 400), ("x", 400)]
     {
         let length = format!("Content-Length: {length}");
-        assert_eq!(server.ask(&[line, host, token, &length], b"").status, status, "{length}");
+        let answer = server.ask(&[line, host, token, &length], b"");
+        assert_eq!(answer.status, status, "{length}");
+        match status {
+            413 => drop(answer.refused(413)),
+            _ => assert_eq!(answer.body, "", "{length}: {NO_HOOK}"),
+        }
     }
     assert_eq!(server.resizes(), 0);
 }
@@ -101,10 +110,44 @@ fn a_head_that_does_not_come_in_time_ends_the_connection() {
         let begin = Instant::now();
         let mut client = server.connect();
         client.send_raw(part.as_bytes());
-        assert_eq!(client.answer().status, 408);
+        let answer = client.answer();
+        answer.refused(408);
+        assert_eq!((answer.header("connection"), answer.header("cache-control")), ("close", "no-store"));
+        assert!(answer.header("date").ends_with(" GMT"), "{answer:?}");
         assert_eq!(client.rest(), b"");
         assert!(begin.elapsed() >= Duration::from_millis(200));
     }
+}
+
+#[test]
+fn a_request_that_goes_on_after_its_time_was_over_changes_nothing() {
+    let server = server(Limits {
+        arrival: Duration::from_millis(200),
+        linger: Duration::from_secs(60),
+        lifetime: Duration::from_secs(600),
+        ..Limits::default()
+    });
+    let mut client = server.connect();
+    // No body is to come that could be late as well.
+    let [_, host, token, _] = put_head(0);
+    client.send_raw(["POST /consumer/resume HTTP/1.1", host, token].join("\r\n").as_bytes());
+    client.answer().refused(408);
+    client.send_raw(b"\r\n\r\n");
+    client.stream.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.rest(), b"");
+    // What another request is answered comes after what became of the first.
+    assert_eq!(server.get("/pool").status, 200);
+    assert_eq!(server.doors.resumes.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_second_request_on_a_connection_gets_neither_time_nor_answer() {
+    let server = server(Limits::default());
+    let mut client = server.connect();
+    client.send_raw(b"GET /health/live HTTP/1.1\r\nHost: mailroom\r\n\r\nGET /health/li");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+    assert_eq!(client.rest(), b"", "it is not waited for");
 }
 
 #[test]
@@ -144,7 +187,8 @@ fn too_large_a_head_is_refused() {
     let mut head = b"GET /health HTTP/1.1\r\nHost: mailroom\r\nX-Long: ".to_vec();
     head.resize(131_072, b'x');
     client.send_raw(&head);
-    assert_eq!(client.answer().status, 431);
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.body.as_str()), (431, ""), "{NO_HOOK}");
     assert_eq!(server.get("/health").status, 200);
 }
 
@@ -158,7 +202,9 @@ fn what_is_no_http_request_is_a_bad_request() {
     ] {
         let mut client = server.connect();
         client.send_raw(garbage.as_bytes());
-        assert_eq!(client.answer().status, 400, "{garbage:?}");
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.body.as_str()), (400, ""), "{garbage:?}: {NO_HOOK}");
+        assert_eq!(client.rest(), b"", "{garbage:?}");
     }
 }
 

@@ -163,7 +163,8 @@ fn a_size_out_of_bounds_is_a_bad_request_with_the_range() {
 
 #[test]
 fn what_nobody_answers_is_unavailable() {
-    let quick = Limits { answer: Duration::from_millis(200), ..Limits::default() };
+    let moment = Duration::from_millis(100);
+    let quick = Limits { answer: 2 * moment, silence: moment, ..Limits::default() };
     for doors in [FakeDoors::default(), FakeDoors::gone()] {
         let server = TestServer::start_with(doors, Some(Secret::Value(TOKEN.into())), quick);
         server.get("/metrics").refused(503);

@@ -63,6 +63,13 @@ pub(super) fn inspect(config: &config::Kafka) -> (Vec<BrokerInspection>, Option<
     (configured.chain(named.into_iter().zip(second).map(of(false))).collect(), id)
 }
 
+/// What is known of the brokers when all time is up.
+pub(super) fn silent(config: &config::Kafka) -> Vec<BrokerInspection> {
+    let silence = Silence { refuses_credentials: false, why: "no answer in time".into() };
+    let of = |address| BrokerInspection { address, is_configured: true, answer: Err(silence.clone()) };
+    seeds(&config.brokers).into_iter().map(of).collect()
+}
+
 /// `kafka.brokers` one by one, without protocols, at librdkafka's own default port.
 fn seeds(brokers: &str) -> Vec<String> {
     let mut seeds: Vec<String> = Vec::new();

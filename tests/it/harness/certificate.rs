@@ -22,6 +22,27 @@ pub struct Certificate {
 
 impl Certificate {
     pub fn make() -> Certificate {
+        Certificate::make_with(|_| {})
+    }
+
+    /// One that was good until yesterday.
+    pub fn expired() -> Certificate {
+        let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+        Certificate::make_with(|params| params.not_after = yesterday.into())
+    }
+
+    /// One that vouches for itself, as `openssl req -x509` makes it: it is an authority's, too.
+    pub fn self_signed() -> Certificate {
+        let key = KeyPair::generate().expect("keys can be made");
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("it is a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("it signs itself");
+        let folder = process::scratch("certificate");
+        std::fs::write(folder.join("ca.pem"), certificate.pem()).expect("scratch is writable");
+        Certificate { folder, chain: vec![certificate.der().clone()], key: key.serialize_der() }
+    }
+
+    fn make_with(change: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let authority_key = KeyPair::generate().expect("keys can be made");
         let mut authority = CertificateParams::new(Vec::new()).expect("no names are fine");
         authority.distinguished_name.push(DnType::CommonName, "Mailroom's test authority");
@@ -33,6 +54,7 @@ impl Certificate {
         let key = KeyPair::generate().expect("keys can be made");
         let mut server = CertificateParams::new(vec!["localhost".to_owned()]).expect("it is a name");
         server.distinguished_name.push(DnType::CommonName, "localhost");
+        change(&mut server);
         let certificate = server.signed_by(&key, &issuer).expect("the authority signs");
 
         let folder = process::scratch("certificate");

@@ -62,7 +62,8 @@ impl<'k> Queue<'k> {
     pub fn with_letters(kafka: &'k Kafka, partitions: i32) -> Queue<'k> {
         let (topic, dlq_topic) = Queue::next_names();
         kafka.create_topic(&topic, partitions);
-        kafka.create_topic(&dlq_topic, partitions);
+        // Letters of long ago would be deleted while a test looks at them.
+        kafka.create_topic_with(&dlq_topic, partitions, &[("retention.ms", "-1")]);
         Queue::of(kafka, &topic, &dlq_topic, partitions)
     }
 

@@ -30,8 +30,18 @@ impl SecuredKafka {
 
     /// Gives the user the right to `operations` on a resource (`--topic`, `--group`).
     pub fn allow(&self, operations: &[&str], resource: &str, name: &str) {
+        self.change_rights(&["--add"], operations, resource, name);
+    }
+
+    /// Takes them away again.
+    pub fn take_away(&self, operations: &[&str], resource: &str, name: &str) {
+        self.change_rights(&["--remove", "--force"], operations, resource, name);
+    }
+
+    fn change_rights(&self, how: &[&str], operations: &[&str], resource: &str, name: &str) {
         let user = format!("User:{USER}");
-        let mut arguments = vec!["--add", "--allow-principal", &user, resource, name];
+        let mut arguments = how.to_vec();
+        arguments.extend(["--allow-principal", &user, resource, name]);
         operations.iter().for_each(|operation| arguments.extend(["--operation", operation]));
         self.kafka.tool("org.apache.kafka.tools.AclCommand", &arguments);
     }

@@ -58,6 +58,11 @@ impl Settings {
         self.environment("MAILROOM_KILL_AT", format!("{point}:{times}"))
     }
 
+    /// The worker stops itself, as by kill -STOP, when it reaches this point for the `times`-th time.
+    pub fn frozen_at(self, point: &str, times: u32) -> Settings {
+        self.environment("MAILROOM_FREEZE_AT", format!("{point}:{times}"))
+    }
+
     /// A variable of the environment that is no key of the configuration.
     pub fn environment(mut self, name: &str, value: impl ToString) -> Settings {
         self.environment.insert(name.to_owned(), value.to_string());
@@ -150,6 +155,18 @@ impl TestWorker {
     }
 
     pub fn request(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Reply {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
+        self.request_with(method, path, &headers, body)
+    }
+
+    pub fn request_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Reply {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(std::time::Duration::from_secs(30)))
@@ -157,8 +174,8 @@ impl TestWorker {
             .into();
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = match body {
             Some(body) => agent.run(request.body(body.to_owned()).expect("the request is well formed")),
@@ -202,6 +219,13 @@ impl TestWorker {
 
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Whether a SIGSTOP holds it.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // Behind the name, which may hold anything.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     /// Closes our end of its log, or stops reading it, from the next line on.

@@ -19,6 +19,8 @@ pub struct Letters<'q, 'k> {
 impl<'q, 'k> Letters<'q, 'k> {
     /// Puts them on the dead letter queue. The job of number `n` has the idempotency key `job-n`.
     pub fn put(queue: &'q Queue<'k>, partitions: i32, count: usize) -> Letters<'q, 'k> {
+        // An older one would leave the topic by its retention.
+        let now_ms = chrono::Utc::now().timestamp_millis();
         let record = |number: usize| Record {
             key: Some(format!("key-{number}").into_bytes()),
             headers: vec![
@@ -26,7 +28,7 @@ impl<'q, 'k> Letters<'q, 'k> {
                 ("kafka_dlt-original-topic".into(), Some(b"x".to_vec())),
             ],
             value: Some(letter(queue, number).into_bytes()),
-            timestamp_ms: 1_790_000_000_000 + number as i64,
+            timestamp_ms: now_ms + number as i64,
             ..Record::default()
         };
         let records: Vec<Record> = (0..count).map(record).collect();
@@ -50,7 +52,7 @@ impl<'q, 'k> Letters<'q, 'k> {
             },
             by: "test".into(),
             reason: "relay was down".into(),
-            at_ms: 1_790_000_100_000,
+            at_ms: chrono::Utc::now().timestamp_millis(),
             rate,
             canary: 0,
             letters: letters.collect(),

@@ -1,9 +1,14 @@
 //! No letter is replayed twice, and none is left out: workers that are killed, that freeze, and runs side by side.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mailroom::dlq::records::Said;
+use mailroom_actors::domain::letters::run::{Cancelled, Progress};
 
 use super::{Letters, replayed};
-use crate::harness::{Kafka, Queue, Settings, SmtpSink, TestWorker};
+use crate::harness::kafka::Record;
+use crate::harness::{Kafka, Queue, Settings, SmtpSink, TestWorker, until};
 
 fn each_once(count: usize) -> BTreeMap<String, usize> {
     (0..count).map(|number| (format!("job-{number}"), 1)).collect()
@@ -41,4 +46,153 @@ fn a_run_puts_each_job_back_once_as_it_was_and_it_is_sent() {
     assert_eq!(headers[3], ("idempotency-key", format!("job-{number}")));
     assert_eq!(headers.len(), 4, "{headers:?}");
     worker.stop();
+}
+
+/// The places of a batch at which its worker may die.
+const POINTS: [&str; 3] = ["dlq-within-the-transaction", "dlq-before-the-commit", "dlq-after-the-commit"];
+
+#[test]
+fn a_worker_that_dies_at_any_step_of_a_batch_neither_repeats_nor_loses_a_letter() {
+    let queue = Queue::with_letters(Kafka::shared(), 1);
+    let letters = Letters::put(&queue, 1, 60);
+    let sink = SmtpSink::start(&[]);
+    let settings = Settings::new(&queue, sink.port()).session(Duration::from_secs(6));
+    // The topics are there before the run is asked for.
+    TestWorker::start(&settings).stop();
+    let run = letters.replay("r1", 20.0);
+    letters.ask(&run);
+    for point in POINTS {
+        let worker = TestWorker::start(&settings.clone().killed_at(point, 1));
+        assert_eq!(worker.wait().0, None, "{point}");
+    }
+    let worker = TestWorker::start(&settings);
+    letters.wait_until_done(&run);
+    assert_eq!(replayed(&queue), each_once(60));
+    worker.stop();
+}
+
+#[test]
+fn a_worker_that_was_frozen_in_a_batch_writes_nothing_more_once_another_has_its_partition() {
+    for point in ["dlq-within-the-transaction", "dlq-before-the-commit"] {
+        let queue = Queue::with_letters(Kafka::shared(), 1);
+        let letters = Letters::put(&queue, 1, 40);
+        let sink = SmtpSink::start(&[]);
+        let settings = Settings::new(&queue, sink.port()).session(Duration::from_secs(6));
+        let frozen = TestWorker::start(&settings.clone().set("log.level", "debug").frozen_at(point, 2));
+        frozen.wait_until_ready();
+        let run = letters.replay("r1", 10.0);
+        letters.ask(&run);
+        until("the worker to be frozen", || frozen.is_stopped().then_some(()));
+        let other = TestWorker::start(&settings);
+        letters.wait_until_done(&run);
+        frozen.signal("CONT");
+        until("the frozen one to find out", || {
+            let of_owner = |line: &String| line.contains("a batch was not written");
+            frozen.log().iter().any(of_owner).then_some(())
+        });
+        assert_eq!(replayed(&queue), each_once(40), "{point}");
+        frozen.stop();
+        other.stop();
+    }
+}
+
+#[test]
+fn of_two_runs_over_the_same_letters_and_one_asked_for_twice_each_letter_is_replayed_once() {
+    let queue = Queue::with_letters(Kafka::shared(), 2);
+    let letters = Letters::put(&queue, 2, 60);
+    let sink = SmtpSink::start(&[]);
+    let worker = TestWorker::start(&Settings::new(&queue, sink.port()));
+    worker.wait_until_ready();
+    let runs = [letters.replay("r1", 20.0), letters.replay("r2", 30.0)];
+    for run in [&runs[0], &runs[1], &runs[0]] {
+        letters.ask(run);
+    }
+    runs.iter().for_each(|run| letters.wait_until_done(run));
+    assert_eq!(replayed(&queue), each_once(60));
+    let skipped: u64 =
+        runs.iter().flat_map(|run| letters.progress(&run.id).into_values()).map(|of| of.skipped).sum();
+    assert_eq!(skipped, 60);
+    worker.stop();
+}
+
+#[test]
+fn a_cancelled_run_leaves_the_rest_as_it_was() {
+    let queue = Queue::with_letters(Kafka::shared(), 1);
+    let letters = Letters::put(&queue, 1, 100);
+    let sink = SmtpSink::start(&[]);
+    let worker = TestWorker::start(&Settings::new(&queue, sink.port()));
+    worker.wait_until_ready();
+    let run = letters.replay("r1", 5.0);
+    letters.ask(&run);
+    until("the run to be under way", || (!letters.progress("r1").is_empty()).then_some(()));
+    letters.say(&Said::Cancelled("r1".into(), Cancelled { by: "test".into(), at_ms: 1 }));
+    // A later run over other letters ends after the cancel was heard of.
+    let mut rest = letters.replay("r2", 1000.0);
+    rest.letters = [(0, (90..100).collect())].into();
+    letters.ask(&rest);
+    letters.wait_until_done(&rest);
+    let acted = letters.progress("r1")[&0].acted;
+    let replayed = replayed(&queue);
+    assert!(acted < 60, "{acted}");
+    assert_eq!(replayed.len() as u64, acted + 10);
+    assert!(replayed.values().all(|times| *times == 1));
+    worker.stop();
+}
+
+#[test]
+fn what_can_not_be_replayed_is_skipped_and_blocks_nothing() {
+    let queue = Queue::with_letters(Kafka::shared(), 1);
+    let stub = r#"{"original_message":{"omitted":true,"bytes":9,"sha256":"00"},"cause":"quota"}"#;
+    let large = format!(r#"{{"original_message":"{}","cause":"quota"}}"#, "x".repeat(900_000));
+    queue.kafka.tool(
+        "kafka.admin.ConfigCommand",
+        &["--alter", "--topic", &queue.topic, "--add-config", "max.message.bytes=500000"],
+    );
+    let odd =
+        [stub.as_bytes(), b"no letter at all", large.as_bytes()].map(|value| Record::of(value.to_vec()));
+    queue.kafka.produce(&queue.dlq_topic, &odd, None);
+    let letters = Letters::put(&queue, 1, 5);
+    let sink = SmtpSink::start(&[]);
+    let worker = TestWorker::start(&Settings::new(&queue, sink.port()));
+    worker.wait_until_ready();
+    let mut run = letters.replay("r1", 100.0);
+    run.letters = [(0, (0..8).collect())].into();
+    letters.ask(&run);
+    letters.wait_until_done(&run);
+    assert_eq!(replayed(&queue), each_once(5));
+    assert_eq!(letters.progress("r1")[&0], Progress { next: 8, acted: 5, skipped: 3 });
+    assert_eq!(worker.metrics().get("mailroom_replays_total", &[("result", "refused")]), 1.0);
+    worker.stop();
+}
+
+/// Kills of one run, and how many letters it is over: short by default, `REPLAY_KILLS=100 REPLAY_LETTERS=20000` for long.
+#[test]
+#[allow(clippy::print_stdout, reason = "it is for who asks with --nocapture")]
+fn workers_that_are_killed_at_any_time_during_a_run_neither_repeat_nor_lose_a_letter() {
+    let number =
+        |name: &str, usual: usize| std::env::var(name).ok().map_or(usual, |text| text.parse().expect(name));
+    let (kills, count) = (number("REPLAY_KILLS", 4), number("REPLAY_LETTERS", 400));
+    let queue = Queue::with_letters(Kafka::shared(), 3);
+    let letters = Letters::put(&queue, 3, count);
+    let sink = SmtpSink::start(&[]);
+    let settings =
+        Settings::new(&queue, sink.port()).session(Duration::from_secs(6)).set("smtp.max_rate", "1/s");
+    let mut workers: Vec<TestWorker> = (0..3).map(|_| TestWorker::start(&settings)).collect();
+    workers.iter().for_each(TestWorker::wait_until_ready);
+    let run = letters.replay("r1", count as f64 / (kills as f64 * 2.0));
+    letters.ask(&run);
+    let acted = || letters.progress("r1").values().map(|of| of.acted).sum::<u64>();
+    for kill in 0..kills {
+        let before = acted();
+        until("the run to go on", || (acted() > before || acted() == count as u64).then_some(()));
+        std::thread::sleep(Duration::from_millis(fastrand::u64(0..1500)));
+        let victim = kill % workers.len();
+        workers[victim].signal("KILL");
+        workers[victim] = TestWorker::start(&settings);
+    }
+    letters.wait_until_done(&run);
+    let replayed = replayed(&queue);
+    let twice: Vec<_> = replayed.iter().filter(|(_, times)| **times > 1).collect();
+    println!("{kills} kills, {count} letters: {} missing, {} twice", count - replayed.len(), twice.len());
+    assert_eq!(replayed, each_once(count));
 }

@@ -57,13 +57,15 @@ fn answers() -> ClusterAnswers {
             TopicSettings { max_message_bytes: Some(1_463_654), ..settings() },
         ),
         group: Some(Ok(GroupInspection { committed: 3, waiting: 1, ..GroupInspection::default() })),
-        rights: Some(Ok(())),
+        rights: Some(Ok(Granted { reading: true, writing: true })),
         offset_metadata_bytes: Some(4096),
     }
 }
 
 fn said(answers: ClusterAnswers) -> Vec<Line> {
-    lines(&config(), &ClusterInspection { brokers: vec![broker(true, None)], answers: Some(answers) })
+    let seen =
+        ClusterInspection { brokers: vec![broker(true, None)], answers: Some(answers), is_late: false };
+    lines(&config(), &seen)
 }
 
 /// What is not passed, as `(status, name)`.
@@ -87,10 +89,21 @@ fn a_cluster_as_it_should_be_is_passed_line_by_line() {
             "email-queue: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1day, takes records up to 1.0 MiB",
             "email-dlq: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1day, takes records up to 1.4 MiB",
             "email-workers: 1 record wait",
-            "may read the topic, be in the group, and write",
+            "may read the topic, be in the group, and write dead letters",
             "offset.metadata.max.bytes is 4096",
         ]
     );
+}
+
+#[test]
+fn what_was_not_answered_in_time_is_told_and_the_rest_is_not_hidden() {
+    let late = ClusterInspection { brokers: vec![broker(true, None)], answers: None, is_late: true };
+    let lines = lines(&config(), &late);
+    assert_eq!(noted(&lines), [(Status::Failed, "kafka.topic")], "{lines:?}");
+    assert_eq!(lines.len(), 2, "the broker that answered is passed: {lines:?}");
+    let unknown = Some(Err(StartProblem::Away("no answer in time".into())));
+    let lines = said(ClusterAnswers { rights: unknown, ..answers() });
+    assert_eq!(noted(&lines), [(Status::Warned, "kafka.rights")], "{lines:?}");
 }
 
 #[test]
@@ -177,6 +190,10 @@ fn what_a_new_group_would_send_and_who_else_is_in_it_is_told() {
 
 #[test]
 fn missing_rights_and_short_offset_metadata_are_told() {
+    for granted in [Granted { reading: false, writing: true }, Granted { reading: true, writing: false }] {
+        let rights = Some(Ok(granted));
+        assert_eq!(noted(&said(ClusterAnswers { rights, ..answers() })), [(Status::Warned, "kafka.rights")]);
+    }
     let rights = Some(Err(StartProblem::Misconfigured("no right".into())));
     assert_eq!(noted(&said(ClusterAnswers { rights, ..answers() })), [(Status::Failed, "kafka.rights")]);
     let short = ClusterAnswers { offset_metadata_bytes: Some(1024), ..answers() };

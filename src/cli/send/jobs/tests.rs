@@ -30,7 +30,8 @@ fn of_lines(text: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn the_guides_job_is_made_of_two_options() {
     let jobs = all(source(&["--to", "ada@example.com", "--otp", "493021"]));
-    let expected = Job { key: None, value: br#"{"to":"ada@example.com","otp":"493021"}"#.to_vec() };
+    let expected =
+        Job { key: None, line: None, value: br#"{"to":"ada@example.com","otp":"493021"}"#.to_vec() };
     let [job] = jobs.as_slice() else { panic!("one job: {jobs:?}") };
     let (job, expected): (Value, Value) = (
         serde_json::from_slice(&job.value).expect("JSON"),
@@ -90,9 +91,41 @@ fn the_lines_of_a_file_are_jobs_as_they_are() {
 }
 
 #[test]
+fn a_line_that_is_no_job_is_told_by_its_number_and_without_its_content() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("jobs.ndjson");
+    let text =
+        "\n{\"to\": \"ada@example.com\", \"otp\": \"1\"}\n\nhunter2\n{\"to\": \"hunter2\", \"otp\": \"1\"}\n";
+    std::fs::write(&path, text).expect("written");
+    let source = source(&["--file", &path.display().to_string()]);
+    assert_eq!(source.name(), path.display().to_string());
+    let checked = all(source).into_iter().map(|job| (job.line, job.check())).collect::<Vec<_>>();
+    assert_eq!(checked[0], (Some(2), Ok(())));
+    for ((line, result), (expected, cause)) in
+        checked[1..].iter().zip([(4, "malformed: "), (5, "invalid: to: ")])
+    {
+        let why = result.as_ref().expect_err("no job");
+        assert!(
+            *line == Some(expected) && why.starts_with(cause) && !why.contains("hunter2"),
+            "{line:?} {why}"
+        );
+    }
+    assert_eq!(checked.len(), 3);
+}
+
+#[test]
+fn a_job_of_options_is_checked_too() {
+    assert_eq!(source(&["--to", "ada@example.com", "--otp", "1"]).check(), Ok(()));
+    let why =
+        source(&["--to", "ada@example.com, bob@example.com", "--text", "x"]).check().expect_err("two in one");
+    assert!(why.starts_with("invalid: to: "), "{why}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = source(&["--file", "/no/such/jobs"]).next().expect_err("there is none");
-    assert!(error.to_string().starts_with("/no/such/jobs: "), "{error}");
+    let line = Line::parse_from(["send", "--file", "/no/such/jobs"]);
+    let error = Source::new(&line.arguments).err().expect("there is none");
+    assert!(error.starts_with("/no/such/jobs: "), "{error}");
 }
 
 #[test]

@@ -1,0 +1,418 @@
+//! Letters are acted on: once each, at the rate that was asked for, whatever fails beneath.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use mailroom_actors::dlq_owner::{DlqOwner, DlqOwnerParts};
+use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::letters::name::LetterName;
+use mailroom_actors::domain::letters::owner::{Batch, Known, Letter, Opened, Task};
+use mailroom_actors::domain::letters::redrive::Plan;
+use mailroom_actors::domain::letters::rules::{Action, Facts, Rules};
+use mailroom_actors::domain::letters::run::{Cancelled, Progress, Run, Standing, Tracked};
+use mailroom_actors::guard::{ActorName, ChildId, ChildSignal, DeathGuard};
+use mailroom_actors::line::Line;
+use mailroom_actors::messages::Retire;
+use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten, WallClock};
+
+/// What lies in Kafka: two partitions of letters, and what was decided of them.
+#[derive(Default)]
+struct Queue {
+    letters: BTreeMap<i32, i64>,
+    opened: RefCell<HashMap<i32, Opened>>,
+    /// How often the job of each letter was put back.
+    replays: RefCell<BTreeMap<(i32, i64), u32>>,
+    runs: RefCell<Vec<Tracked>>,
+    owned: RefCell<Vec<i32>>,
+    /// Who opened each partition last: only its writes are taken.
+    owners: RefCell<HashMap<i32, u32>>,
+    opens: Cell<u32>,
+    /// What goes wrong at the next calls, in order.
+    faults: RefCell<Vec<Fault>>,
+    too_large: Cell<Option<i64>>,
+    failed_again: Cell<Option<u64>>,
+    writes: RefCell<Vec<usize>>,
+    /// Somebody is to be told of parked letters.
+    parked: Cell<bool>,
+    notices: Cell<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    Open,
+    Fetch,
+    PanicInFetch,
+    /// The batch is written, and the answer lost.
+    AnswerLost,
+    Write,
+}
+
+/// The queue as one worker sees it.
+#[derive(Clone)]
+struct FakeLog(Rc<Queue>);
+
+impl FakeLog {
+    fn fault(&self) -> Fault {
+        let mut faults = self.0.faults.borrow_mut();
+        if faults.is_empty() { Fault::None } else { faults.remove(0) }
+    }
+}
+
+impl LetterLog for FakeLog {
+    fn partitions(&self) -> Vec<i32> {
+        self.0.owned.borrow().clone()
+    }
+
+    fn census(&self) -> Census {
+        Census::default()
+    }
+
+    fn runs(&self) -> Vec<Tracked> {
+        let mut runs = self.0.runs.borrow().clone();
+        for run in &mut runs {
+            for (partition, opened) in self.0.opened.borrow().iter() {
+                if let Some(progress) = opened.progress.get(&run.run.id) {
+                    run.progress.insert(*partition, *progress);
+                }
+            }
+        }
+        runs.retain(|run| run.standing() == Standing::Running);
+        runs
+    }
+
+    fn due(&self, _: i32, _: i64) -> Vec<(LetterName, Plan)> {
+        Vec::new()
+    }
+
+    fn notice(&self, _: i64) -> Option<Record> {
+        letter(0).job.filter(|_| self.0.parked.get())
+    }
+
+    fn redrive_rate(&self) -> f64 {
+        10.0
+    }
+
+    fn left_below(&self, _: i32) -> Option<i64> {
+        None
+    }
+
+    fn open(&self, partition: i32) -> LocalBoxFuture<'static, Result<Opened, String>> {
+        let (of, fault) = (self.clone(), self.fault());
+        async move {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            if fault == Fault::Open {
+                return Err("no broker".into());
+            }
+            of.0.opens.set(of.0.opens.get() + 1);
+            of.0.owners.borrow_mut().insert(partition, of.0.opens.get());
+            Ok(of.0.opened.borrow().get(&partition).cloned().unwrap_or_default())
+        }
+        .boxed_local()
+    }
+
+    fn close(&self, _: i32) {}
+
+    fn fetch(&self, partition: i32, tasks: &[Task]) -> LocalBoxFuture<'static, Result<Fetched, String>> {
+        let (of, fault) = (self.clone(), self.fault());
+        let wanted: Vec<i64> = tasks.iter().map(|task| task.offset).collect();
+        async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(fault != Fault::PanicInFetch, "a fuse has burnt");
+            if fault == Fault::Fetch {
+                return Err("no broker".into());
+            }
+            let there = of.0.letters.get(&partition).copied().unwrap_or(0);
+            let letters =
+                wanted.into_iter().filter(|offset| *offset < there).map(|offset| (offset, letter(offset)));
+            Ok(Fetched { letters: letters.collect(), below: i64::MAX })
+        }
+        .boxed_local()
+    }
+
+    fn write(
+        &self,
+        partition: i32,
+        batch: Arc<Batch>,
+    ) -> LocalBoxFuture<'static, Result<Vec<i64>, NotWritten>> {
+        let (of, fault) = (self.clone(), self.fault());
+        async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if let Some(letter) = of.0.too_large.get()
+                && batch.acts.iter().any(|act| act.letter.offset == letter && act.job.is_some())
+            {
+                return Err(NotWritten::TooLarge(vec![letter]));
+            }
+            if fault == Fault::Write {
+                return Err(NotWritten::Failed("fenced".into()));
+            }
+            let mut opened = of.0.opened.borrow_mut();
+            let opened = opened.entry(partition).or_default();
+            of.0.writes.borrow_mut().push(batch.acts.len());
+            for act in &batch.acts {
+                let state = act.decision.latest.state;
+                let known = Known { letter_timestamp_ms: act.letter.offset, state, decided_at: 0 };
+                opened.known.insert(act.letter.offset, known);
+                if act.job.is_some() {
+                    *of.0.replays.borrow_mut().entry((partition, act.letter.offset)).or_default() += 1;
+                }
+            }
+            if let Some(notice) = &batch.notice {
+                of.0.notices.set(of.0.notices.get() + 1);
+                opened.notified_ms = Some(notice.at_ms);
+            }
+            for (id, progress) in &batch.progress {
+                opened.progress.insert(id.clone(), *progress);
+            }
+            for (id, canary) in &batch.canaries {
+                let mut runs = of.0.runs.borrow_mut();
+                runs.iter_mut().filter(|run| run.run.id == *id).for_each(|run| run.canary = Some(*canary));
+            }
+            if fault == Fault::AnswerLost {
+                return Err(NotWritten::Failed("timed out".into()));
+            }
+            Ok(vec![0; batch.acts.len()])
+        }
+        .boxed_local()
+    }
+
+    fn failed_again(&self, _: &Tracked) -> LocalBoxFuture<'static, Result<Option<u64>, String>> {
+        let answer = self.0.failed_again.get();
+        async move { Ok(answer) }.boxed_local()
+    }
+}
+
+fn letter(offset: i64) -> Letter {
+    let cause = Some(Cause::SmtpUnreachable);
+    Letter {
+        timestamp_ms: offset,
+        facts: Facts {
+            state: Default::default(),
+            cause,
+            replay_count: 0,
+            expires_at_ms: None,
+            has_original: true,
+        },
+        before: None,
+        job: Some(Record {
+            topic: "email-queue".into(),
+            partition: -1,
+            offset: -1,
+            timestamp_ms: None,
+            key: None,
+            value: None,
+            headers: vec![],
+        }),
+    }
+}
+
+struct Clock(tokio::time::Instant);
+
+impl WallClock for Clock {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + tokio::time::Instant::now().duration_since(self.0)
+    }
+}
+
+/// Two partitions with 30 letters each, both this worker's.
+fn queue() -> Rc<Queue> {
+    let queue = Queue { letters: [(0, 30), (1, 30)].into(), ..Queue::default() };
+    *queue.owned.borrow_mut() = vec![0, 1];
+    Rc::new(queue)
+}
+
+/// A replay of all letters.
+fn run(id: &str, rate: f64, canary: u64) -> Tracked {
+    Tracked::new(Arc::new(Run {
+        id: id.into(),
+        rules: Rules {
+            action: Action::Replay,
+            include_permanent: false,
+            include_parked: false,
+            max_replays: 5,
+        },
+        by: "ada".into(),
+        reason: "why".into(),
+        at_ms: 0,
+        rate,
+        canary,
+        letters: [(0, (0..30).collect()), (1, (0..30).collect())].into(),
+        newest_ms: i64::MAX,
+        value: None,
+    }))
+}
+
+fn start(queue: &Rc<Queue>) -> (Addr<DlqOwner>, async_channel::Receiver<ChildSignal>) {
+    let (signals, heard) = async_channel::unbounded();
+    let guard = DeathGuard::new(ChildId { name: ActorName::DlqOwner, slot: 0, generation: 1 }, signals);
+    let log: Rc<dyn LetterLog> = Rc::new(FakeLog(Rc::clone(queue)));
+    let metrics = Line::default();
+    let parts =
+        DlqOwnerParts { log, clock: Arc::new(Clock(tokio::time::Instant::now())), metrics, max_replays: 5 };
+    (DlqOwner::new(parts, guard).start(), heard)
+}
+
+async fn seconds(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count)).await;
+}
+
+fn assert_each_once(queue: &Queue) {
+    let replays = queue.replays.borrow();
+    assert!(replays.values().all(|times| *times == 1), "{replays:?}");
+    assert_eq!(replays.len(), 60);
+}
+
+#[actix::test]
+async fn a_run_is_carried_out_in_all_partitions_at_its_rate() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.runs.borrow_mut().push(run("a", 10.0, 0));
+    let (_owner, _heard) = start(&queue);
+    seconds(5).await;
+    let replayed = queue.replays.borrow().len();
+    assert!((20..=45).contains(&replayed), "{replayed}");
+    seconds(10).await;
+    assert_each_once(&queue);
+    assert!(queue.writes.borrow().iter().all(|acts| *acts <= 10), "{:?}", queue.writes);
+}
+
+#[actix::test]
+async fn whatever_fails_and_however_often_each_letter_is_replayed_once() {
+    use Fault::{AnswerLost, Fetch, None, Open, Write};
+    tokio::time::pause();
+    for fault in [Open, Fetch, AnswerLost, Write] {
+        for at in 0..12 {
+            let queue = queue();
+            queue.runs.borrow_mut().push(run("a", 20.0, 0));
+            let mut faults = vec![None; at];
+            faults.extend([fault, None, None, fault, fault]);
+            *queue.faults.borrow_mut() = faults;
+            let (_owner, _heard) = start(&queue);
+            seconds(60).await;
+            assert_each_once(&queue);
+        }
+    }
+}
+
+#[actix::test]
+async fn a_panic_ends_the_actor_and_the_next_one_goes_on_where_the_topic_says() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.runs.borrow_mut().push(run("a", 20.0, 0));
+    let mut faults = vec![Fault::None; 6];
+    faults.push(Fault::PanicInFetch);
+    *queue.faults.borrow_mut() = faults;
+    let (_owner, heard) = start(&queue);
+    seconds(30).await;
+    let signal = heard.try_recv().unwrap();
+    assert!(matches!(signal, ChildSignal::Died { panic: Some(_), .. }), "{signal:?}");
+    assert!(queue.replays.borrow().len() < 60);
+    let (_next, _heard) = start(&queue);
+    seconds(30).await;
+    assert_each_once(&queue);
+}
+
+#[actix::test]
+async fn a_partition_that_is_taken_away_is_left_and_begun_anew_when_it_comes_back() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.runs.borrow_mut().push(run("a", 20.0, 0));
+    let (_owner, _heard) = start(&queue);
+    seconds(2).await;
+    *queue.owned.borrow_mut() = vec![1];
+    seconds(1).await;
+    let of_0 = || queue.replays.borrow().keys().filter(|(partition, _)| *partition == 0).count();
+    let before = of_0();
+    seconds(30).await;
+    assert_eq!(of_0(), before);
+    *queue.owned.borrow_mut() = vec![0, 1];
+    seconds(30).await;
+    assert_each_once(&queue);
+}
+
+#[actix::test]
+async fn a_letter_whose_job_is_too_large_for_its_topic_is_skipped_and_the_others_go_on() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.too_large.set(Some(7));
+    queue.runs.borrow_mut().push(run("a", 20.0, 0));
+    let (_owner, _heard) = start(&queue);
+    seconds(60).await;
+    assert_eq!(queue.replays.borrow().len(), 58);
+    let progress = queue.opened.borrow()[&1].progress["a"];
+    assert_eq!(progress, Progress { next: 30, acted: 29, skipped: 1 });
+}
+
+#[actix::test]
+async fn a_canary_goes_first_and_the_rest_waits_for_what_became_of_it() {
+    tokio::time::pause();
+    for (failed_again, replayed) in [(2, 60), (3, 5)] {
+        let queue = queue();
+        queue.runs.borrow_mut().push(run("a", 100.0, 5));
+        let (_owner, _heard) = start(&queue);
+        seconds(20).await;
+        assert_eq!(queue.replays.borrow().len(), 5);
+        queue.failed_again.set(Some(failed_again));
+        seconds(20).await;
+        assert_eq!(queue.replays.borrow().len(), replayed);
+    }
+}
+
+#[actix::test]
+async fn a_cancelled_run_and_an_actor_that_retires_go_no_further() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.runs.borrow_mut().push(run("a", 10.0, 0));
+    let (owner, _heard) = start(&queue);
+    seconds(4).await;
+    queue.runs.borrow_mut()[0].cancelled = Some(Cancelled { by: "ada".into(), at_ms: 0 });
+    seconds(1).await;
+    let cancelled_at = queue.replays.borrow().len();
+    seconds(20).await;
+    assert_eq!(queue.replays.borrow().len(), cancelled_at);
+    queue.runs.borrow_mut()[0].cancelled = None;
+    owner.do_send(Retire);
+    seconds(20).await;
+    assert_eq!(queue.replays.borrow().len(), cancelled_at);
+}
+
+#[actix::test]
+async fn a_partition_with_nothing_to_do_is_let_go() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.runs.borrow_mut().push(run("a", 100.0, 0));
+    let (_owner, _heard) = start(&queue);
+    seconds(60).await;
+    assert_eq!(queue.opens.get(), 2);
+    let mut again = run("b", 100.0, 0);
+    Arc::get_mut(&mut again.run).unwrap().letters = [(0, (0..3).collect())].into();
+    queue.runs.borrow_mut().push(again);
+    seconds(10).await;
+    assert_eq!(queue.opens.get(), 3);
+    assert_eq!(queue.opened.borrow()[&0].progress["b"].skipped, 3);
+}
+
+#[actix::test]
+async fn parked_letters_are_told_of_once_an_hour_also_by_the_next_worker() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.parked.set(true);
+    let (owner, _heard) = start(&queue);
+    seconds(3_000).await;
+    assert_eq!(queue.notices.get(), 1);
+    seconds(1_000).await;
+    assert_eq!(queue.notices.get(), 2);
+    owner.do_send(Retire);
+    queue.opened.borrow_mut().get_mut(&0).unwrap().notified_ms = Some(1_000_000);
+    let (_next, _heard) = start(&queue);
+    seconds(1_000).await;
+    assert_eq!(queue.notices.get(), 2);
+}
