@@ -4,9 +4,11 @@ mod check;
 mod completions;
 mod config_show;
 mod demo;
+mod dlq;
 mod duration;
 mod health;
 mod output;
+mod progress;
 mod reload;
 mod run;
 mod schema;
@@ -56,6 +58,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Puts one job on the queue, or many
     Send(Box<send::Arguments>),
+    /// Shows the dead letters, and sends them again, discards or edits them
+    #[command(subcommand_required = true, arg_required_else_help = true, after_help = dlq::EXAMPLE)]
+    Dlq {
+        #[command(subcommand)]
+        command: Box<dlq::Command>,
+    },
     /// Looks for mistakes in the configuration and the templates; asks Kafka and the relay only when told to
     Check(check::Arguments),
     /// Shows the configuration that holds, and where each value came from
@@ -108,6 +116,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             Command::Run(arguments) => run::run(arguments),
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Send(arguments) => send::run(*arguments),
+            Command::Dlq { command } => dlq::run(*command),
             Command::Check(arguments) => check::run(arguments),
             Command::Config { command } => config_show::run(command),
             Command::Health(arguments) => health::run(arguments),

@@ -2,7 +2,6 @@
 
 mod delivery;
 mod jobs;
-mod progress;
 
 use std::path::PathBuf;
 use std::time::Duration;

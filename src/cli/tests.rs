@@ -53,6 +53,50 @@ fn every_command_tells_its_options_its_exit_codes_and_examples_that_it_takes() {
 }
 
 #[test]
+fn wrong_usage_of_dlq_is_2_before_anybody_is_asked() {
+    for arguments in [
+        "dlq",
+        "dlq ls --cause quotas",
+        "dlq ls --code 99",
+        "dlq ls --state lost",
+        "dlq ls --since yesterday",
+        "dlq ls --tag team",
+        "dlq ls --letter 17",
+        "dlq ls --limit 0",
+        "dlq ls --after here",
+        "dlq groups --by colour",
+        "dlq show",
+        "dlq show 17",
+        "dlq replay --reason why",
+        "dlq replay --cause quota",
+        "dlq replay --cause quota --reason why --rate 10",
+        "dlq replay --cause quota --reason why --canary 0",
+        "dlq replay --cause quota --reason why --max 0",
+        "dlq replay --cause quota --reason why --include all",
+        "dlq replay --cause quota --reason why --dry-run --yes",
+        "dlq runs --wait",
+        "dlq cancel",
+        "dlq edit 0-17",
+        "dlq export",
+        "dlq export --format xml",
+    ] {
+        assert_eq!(exit_code(arguments), 2, "{arguments}");
+    }
+}
+
+#[test]
+fn dlq_needs_no_relay_and_tells_of_a_wrong_configuration_of_its_own_by_78() {
+    for setting in ["dlq.rate=10", "kafka.topic=/", "dlq.replay_topic=email-dlq", "dlq.nonsense=1"] {
+        assert_eq!(exit_code(&format!("dlq ls --set {setting}")), WRONG_CONFIGURATION, "{setting}");
+    }
+    assert_eq!(
+        exit_code("dlq ls --set dlq.index_letters=0 --set smtp.port=x"),
+        FAILED,
+        "nothing is to be browsed"
+    );
+}
+
+#[test]
 fn wrong_usage_is_2_and_help_and_version_are_0() {
     for (arguments, expected) in [
         ("", 2),

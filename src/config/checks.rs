@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::effective::Values;
 use super::problems::Problems;
-use super::{Config, Kafka, Security, Templates, bounded, properties};
+use super::{Config, Dlq, Kafka, Security, Templates, bounded, properties};
 use crate::job::Mailbox;
 
 /// The authorities of a whole system have some 200 KiB.
@@ -28,6 +28,16 @@ pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Pro
     if [&kafka.topic, &kafka.dlq_topic].contains(&decisions) && !problems.names("kafka.decisions_topic") {
         let key = "kafka.decisions_topic";
         problems.add(key, values.origin(key), "kafka.decisions_topic must be a topic of its own");
+    }
+}
+
+/// The contradictions between `dlq` and `kafka`.
+pub(super) fn check_dlq(dlq: &Dlq, kafka: &Kafka, values: &Values<'_>, problems: &mut Problems) {
+    let keys = ["dlq.replay_topic", "kafka.dlq_topic", "kafka.decisions_topic"];
+    let is_taken = [&kafka.dlq_topic, &kafka.decisions_topic].contains(&&dlq.replay_topic);
+    if values.is_set(keys[0]) && is_taken && !keys.iter().any(|key| problems.names(key)) {
+        let what = "dlq.replay_topic must be neither kafka.dlq_topic nor kafka.decisions_topic: what is replayed are jobs";
+        problems.add(keys[0], values.origin(keys[0]), what);
     }
 }
 
@@ -76,12 +86,6 @@ pub(super) fn check(config: &Config, values: &Values<'_>, problems: &mut Problem
         "smtp.from must lie in one of email.allowed_from_domains: every job without a sender of its own would be \
          refused"
             .into(),
-    );
-    contradiction(
-        &["dlq.replay_topic", "kafka.dlq_topic", "kafka.decisions_topic"],
-        values.is_set("dlq.replay_topic")
-            && [&config.kafka.dlq_topic, &config.kafka.decisions_topic].contains(&&config.dlq.replay_topic),
-        "dlq.replay_topic must be neither kafka.dlq_topic nor kafka.decisions_topic: what is replayed are jobs".into(),
     );
     contradiction(
         &["redrive.waits"],

@@ -208,7 +208,7 @@ pub(super) fn assemble(values: &Values<'_>, kafka: Kafka, problems: &mut Problem
         limits: Limits {
             in_flight: values.size("limits.in_flight"),
             in_flight_bytes: values.size("limits.in_flight_bytes"),
-            message_bytes: values.size("limits.message_bytes"),
+            message_bytes: message_bytes(values),
             crashes: values.count("limits.crashes"),
         },
         http: Http { bind: values.bind(), admin_token: values.secrets.get("http.admin_token").cloned() },
@@ -263,6 +263,11 @@ pub(super) fn dlq(values: &Values<'_>) -> Dlq {
         transactions: values.text("dlq.transactions") != Some("off"),
         replay_topic: topic.unwrap_or_default().to_owned(),
     }
+}
+
+/// `limits.message_bytes`.
+pub(super) fn message_bytes(values: &Values<'_>) -> usize {
+    values.size("limits.message_bytes")
 }
 
 fn redrive(values: &Values<'_>) -> Redrive {

@@ -58,6 +58,7 @@ fn read_all(sources: &Sources) -> (Layers, Result<Config, Problems>) {
     let config = effective::assemble(&values, kafka, &mut problems);
     if !layers.file_is_lost {
         checks::check_kafka(&config.kafka, &values, &mut problems);
+        checks::check_dlq(&config.dlq, &config.kafka, &values, &mut problems);
         checks::check(&config, &values, &mut problems);
         checks::check_templates(&config.templates, &values, &mut problems);
     }
@@ -94,6 +95,37 @@ pub fn load_kafka(sources: &Sources) -> Result<Kafka, Problems> {
     }
     problems.0.retain(|p| p.scope == Scope::Everything || p.key.starts_with("kafka."));
     if problems.0.is_empty() { Ok(kafka) } else { Err(problems) }
+}
+
+/// What work on dead letters needs, as [`load_kafka`] is for those that only send.
+#[derive(Clone, Debug)]
+pub struct LetterWork {
+    pub kafka: Kafka,
+    pub dlq: Dlq,
+    /// `limits.message_bytes`: an edited job has no more.
+    pub message_bytes: usize,
+}
+
+/// The sections `kafka` and `dlq`, for commands that work on dead letters: they ask no relay.
+///
+/// # Errors
+/// All mistakes in these sections and in `limits.message_bytes`, unreadable sources, and keys that do not exist, of any
+/// section.
+pub fn load_letter_work(sources: &Sources) -> Result<LetterWork, Problems> {
+    let mut problems = Problems::default();
+    let layers = Layers::read(sources, &mut problems);
+    let values = Values::read(&layers, &mut problems);
+    let kafka = effective::kafka(&values, &mut problems);
+    let dlq = effective::dlq(&values);
+    if !layers.file_is_lost {
+        checks::check_kafka(&kafka, &values, &mut problems);
+        checks::check_dlq(&dlq, &kafka, &values, &mut problems);
+    }
+    let is_ours =
+        |key: &str| key.starts_with("kafka.") || key.starts_with("dlq.") || key == "limits.message_bytes";
+    problems.0.retain(|p| p.scope == Scope::Everything || is_ours(&p.key));
+    let message_bytes = effective::message_bytes(&values);
+    if problems.0.is_empty() { Ok(LetterWork { kafka, dlq, message_bytes }) } else { Err(problems) }
 }
 
 /// The section `templates` alone, for commands that only render: as [`load_kafka`] is for those that only send.

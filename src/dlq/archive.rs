@@ -12,10 +12,11 @@ use mailroom_actors::domain::letters::filter::Filter;
 use mailroom_actors::domain::letters::group::By;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::run::{Cancelled, Standing, Tracked};
-use mailroom_actors::domain::letters::search::Cursor;
+use mailroom_actors::domain::letters::search::{Cursor, Selection};
 use parking_lot::Mutex;
 
-use super::letter;
+use super::letter::{self, Letter};
+use super::original::{self, Job};
 use super::records::Said;
 use super::request::{Request, run_id};
 use super::shelf::Shelf;
@@ -139,17 +140,12 @@ impl Archive {
         for _ in 0..LOOKS {
             let Some(offset) = row().and_then(|row| row.decided_at) else { break };
             let found = fetch(&self.kafka.decisions_topic, offset)?;
-            decision = found.and_then(|of| decision_on(name, record.timestamp_ms, &of));
+            decision = found.filter(|of| decision_on(name, record.timestamp_ms, of).is_some());
             if decision.is_some() {
                 break;
             }
         }
-        let known = row().filter(|_| self.shelf.is_complete()).map(|row| row.state);
-        let state = decision.as_ref().map(|decision| decision.latest.state).or(known);
-        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-        let replayed_from = letter::replayed_from(headers);
-        let replayed_as = self.shelf.index.read().came_back_as(name);
-        Ok(Whole { name, record, state, decision, replayed_from, replayed_as })
+        Ok(Whole::of(record, decision.as_ref(), &self.shelf))
     }
 
     /// What a run would do.
@@ -157,9 +153,18 @@ impl Archive {
     /// # Errors
     /// [`Refused::Wrong`].
     pub fn preview(&self, request: &Request, now: DateTime<Utc>) -> Result<PreviewView, Refused> {
+        self.select(request, now).map(|(_, preview)| preview)
+    }
+
+    /// What matches now, to be looked at and then handed to [`Archive::submit_selected`].
+    ///
+    /// # Errors
+    /// [`Refused::Wrong`].
+    pub fn select(&self, request: &Request, now: DateTime<Utc>) -> Result<(Selection, PreviewView), Refused> {
         self.check(request)?;
         let selection = request.select(&self.shelf, &self.dlq, now);
-        Ok(PreviewView::of(&self.shelf.index.read(), &selection, self.shelf.is_complete()))
+        let preview = PreviewView::of(&self.shelf.index.read(), &selection, self.shelf.is_complete());
+        Ok((selection, preview))
     }
 
     /// Freezes what matches, writes the run for the owners to read, and returns it. The same `key` is the same run: then it
@@ -190,7 +195,30 @@ impl Archive {
                 return Err(Refused::Failed("the same run is being written: try again in a moment".into()));
             }
         };
-        let run = request.run(request.select(&self.shelf, &self.dlq, now), id.clone(), &self.dlq, now);
+        self.write_run(request, request.select(&self.shelf, &self.dlq, now), id, now).await
+    }
+
+    /// The same over what was selected before: what has come in since is not meant.
+    ///
+    /// # Errors
+    /// [`Refused::Failed`] when the run could not be written.
+    pub async fn submit_selected(
+        &self,
+        request: &Request,
+        selection: Selection,
+        now: DateTime<Utc>,
+    ) -> Result<Tracked, Refused> {
+        self.write_run(request, selection, run_id(None, now), now).await
+    }
+
+    async fn write_run(
+        &self,
+        request: &Request,
+        selection: Selection,
+        id: String,
+        now: DateTime<Utc>,
+    ) -> Result<Tracked, Refused> {
+        let run = request.run(selection, id.clone(), &self.dlq, now);
         let tracked = Tracked::new(Arc::new(run.clone()));
         self.write(Said::Asked(Box::new(run))).await?;
         let heard = self.heard(|shelf| shelf.run(&id)).await;
@@ -260,6 +288,26 @@ impl Archive {
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
+    }
+}
+
+impl Whole {
+    /// The letter of that record with what is known beside it; `decision` is the record of its decision.
+    pub fn of(record: Record, decision: Option<&Record>, shelf: &Shelf) -> Whole {
+        let name = LetterName { partition: record.partition, offset: record.offset };
+        let decision = decision.and_then(|of| decision_on(name, record.timestamp_ms, of));
+        let index = shelf.index.read();
+        let known = index.find(name).filter(|_| shelf.is_complete()).map(|row| row.state);
+        let state = decision.as_ref().map(|decision| decision.latest.state).or(known);
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        let (replayed_from, replayed_as) = (letter::replayed_from(headers), index.came_back_as(name));
+        Whole { name, record, state, decision, replayed_from, replayed_as }
+    }
+
+    /// The job's bytes; none where it was null, [`Job::Omitted`] where the letter does not hold it or is none.
+    pub fn job(&self) -> Job {
+        let letter = Letter::read(self.record.value.as_deref().unwrap_or_default());
+        letter.map_or(Job::Omitted, |letter| original::job(letter.original_message, Some(letter.cause())))
     }
 }
 

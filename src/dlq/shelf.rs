@@ -70,7 +70,8 @@ impl Shelf {
         self.letters_read.store(true, Ordering::Release);
     }
 
-    pub(super) fn decisions_are_read(&self) {
+    /// Nothing is missing of the decisions; also to be said where their topic is not there.
+    pub fn decisions_are_read(&self) {
         self.decisions_read.store(true, Ordering::Release);
     }
 

@@ -73,6 +73,28 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     ensure_decisions(&observer, config)
 }
 
+/// Those of `topics` that the brokers do not know. Needs a tokio runtime.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn missing(config: &config::Kafka, topics: Vec<String>) -> Result<Vec<String>, StartProblem> {
+    properties::check(config)?;
+    let config = config.clone();
+    let look = move || {
+        let observer = watermarks::observer(&config)?;
+        let mut missing = Vec::new();
+        for topic in topics {
+            if !exists(&observer, &config, &topic, ANSWER_TIMEOUT)? {
+                missing.push(topic);
+            }
+        }
+        Ok(missing)
+    };
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(|e| StartProblem::Away(format!("looking for the topics failed: {e}")))?
+}
+
 /// The topic of decisions, compacted, with a partition for each of the dead letter queue's. E-mail goes out without it, so
 /// where it is not there, and may not be made, only work on dead letters is off.
 fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), StartProblem> {

@@ -13,6 +13,7 @@ mod connections;
 mod dashboards;
 mod dead_letters;
 mod delivery;
+mod dlq_cli;
 mod dlq_http;
 mod dlq_trouble;
 mod documents;

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::jobs::{Job, Source};
-use super::progress::Progress;
 use crate::cli::output::{self, Lines};
+use crate::cli::progress::Progress;
 use crate::cli::{DONE, FAILED, WRONG_CONFIGURATION};
 use crate::config::{Kafka, Log, LogFormat};
 use crate::kafka::StartProblem;
@@ -130,7 +130,7 @@ async fn deliver_all(
 ) -> (Tally, Result<(), String>) {
     let gap = how.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
     let name = source.name();
-    let mut progress = Progress::of(source.total());
+    let mut progress = Progress::of(source.total(), "jobs");
     let mut jobs = read_ahead(source, how.as_is);
     let mut lines = Lines::stdout();
     let mut under_way = FuturesOrdered::new();

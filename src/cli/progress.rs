@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::cli::spinner::PATIENCE;
+use super::spinner::PATIENCE;
 
 const BETWEEN_TICKS: Duration = Duration::from_millis(200);
 
@@ -21,14 +21,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of `total` jobs, where it is known how many there are.
-    pub fn of(total: Option<u64>) -> Progress {
+    /// Of `total` things of that name, in the plural, where it is known how many there are.
+    pub fn of(total: Option<u64>, things: &str) -> Progress {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let template = match total {
-            Some(_) => "{bar:30} {pos} of {len} jobs, {rate}, {eta} left",
-            None => "{spinner} {pos} jobs, {rate}",
+            Some(_) => format!("{{bar:30}} {{pos}} of {{len}} {things}, {{rate}}, {{eta}} left"),
+            None => format!("{{spinner}} {{pos}} {things}, {{rate}}"),
         };
-        let style = ProgressStyle::with_template(template).expect("the template is well made");
+        let style = ProgressStyle::with_template(&template).expect("the template is well made");
         // Its own rate has four digits behind the point.
         bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
             // What a terminal does not take is drawn again.
@@ -53,10 +53,15 @@ impl Progress {
         self.bar.enable_steady_tick(BETWEEN_TICKS);
     }
 
-    /// One job more has been taken; `print` writes its line.
+    /// One more is done; `print` writes its line.
     pub fn one_more<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.inc(1);
         if self.shares_terminal { self.bar.suspend(print) } else { print() }
+    }
+
+    /// So many are done.
+    pub fn at(&self, done: u64) {
+        self.bar.set_position(done);
     }
 
     /// Prints something else on stderr.
