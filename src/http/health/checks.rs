@@ -139,8 +139,8 @@ fn consumer(status: &Status) -> PartCheck {
         let action = if kafka.silent_for.is_none_or(|silent| silent >= KAFKA_QUIET) {
             "see kafka: no broker answers; the worker joins the group by itself once one does"
         } else {
-            "wait for the group to rebalance; when it stays so, see that kafka.group may be joined \
-             (rights), and kafka.topic exists"
+            "wait for the group to rebalance; when it stays so, see that the group's coordinator (a broker) answers, \
+             kafka.group may be joined (rights), and kafka.topic exists"
         };
         fail(format!("not in the consumer group{}", because(&kafka.last_error)), action)
     } else if kafka.partitions == 0 {

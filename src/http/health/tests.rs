@@ -112,7 +112,7 @@ fn who_is_not_in_the_group_since_no_broker_answers_is_sent_to_the_brokers_and_no
         (None, "see kafka"),
         (secs(60), "see kafka"),
         (secs(10), "see kafka"),
-        (secs(1), "kafka.group may be joined"),
+        (secs(1), "the group's coordinator (a broker) answers, kafka.group may be joined"),
     ] {
         let mut status = healthy();
         (status.kafka.joined, status.kafka.silent_for) = (false, silent_for);
