@@ -326,10 +326,11 @@ impl Service {
     /// When the machine gives no thread.
     pub fn notify_manager(&mut self) -> io::Result<()> {
         let doors = Arc::clone(&self.doors);
-        self.notifier = Notifier::start(move || {
+        let look = move || {
             let status = doors.status();
             async move { look(status.await.as_ref()) }.boxed()
-        })?;
+        };
+        self.notifier = Notifier::start(look, http::health::ACTOR_SILENCE)?;
         self.notifier.ready();
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! their own, so that a manager that does not read them holds up nothing.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use sd_notify::NotifyState;
@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 /// So many times within the manager's limit it is told that the worker is alive: one late look is no death.
 const LOOKS_WITHIN_LIMIT: u32 = 4;
-/// A look that takes longer counts as one at a worker that is not alive.
+/// For the answer to a look; one that takes longer stays open, and may be answered at a later look.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Events that the thread has not told yet. Reloads are one at a time, so only a manager that reads nothing fills it.
 const UNTOLD: usize = 16;
@@ -47,19 +47,26 @@ pub struct Notifier {
 
 impl Notifier {
     /// Speaks to the manager that the environment names, and `look`s every 5 s, or four times within the time that
-    /// its watchdog gives (`WATCHDOG_USEC`). Where the environment names none, every call does nothing.
+    /// its watchdog gives (`WATCHDOG_USEC`). A worker that has not answered for less than `silence` is busy, and
+    /// lives. Where the environment names no manager, every call does nothing.
     ///
     /// # Errors
     /// When the machine gives no thread.
-    pub fn start(look: impl Fn() -> BoxFuture<'static, Look> + Send + 'static) -> io::Result<Notifier> {
+    pub fn start(
+        look: impl Fn() -> BoxFuture<'static, Look> + Send + 'static,
+        silence: Duration,
+    ) -> io::Result<Notifier> {
         if std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()) {
             return Ok(Notifier::default());
         }
         let (sender, events) = mpsc::channel(UNTOLD);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        std::thread::Builder::new()
-            .name("notify".into())
-            .spawn(move || runtime.block_on(Manager::new().listen(events, look)))?;
+        std::thread::Builder::new().name("notify".into()).spawn(move || {
+            let manager = Manager::new();
+            let patience = ANSWER.min(between_looks(manager.watchdog));
+            let looker = Looker { look, patience, silence, open: None };
+            runtime.block_on(manager.listen(events, looker));
+        })?;
         Ok(Notifier { events: Some(sender) })
     }
 
@@ -87,6 +94,33 @@ impl Notifier {
     }
 }
 
+/// Looks at the worker, one look at a time: how long the one that is open has been open tells a worker that is busy
+/// from one that is stuck, as `/health/live` tells them apart.
+struct Looker<L> {
+    look: L,
+    /// For an answer, at each look.
+    patience: Duration,
+    /// Of a worker that counts as busy, not as stuck.
+    silence: Duration,
+    open: Option<(Instant, BoxFuture<'static, Look>)>,
+}
+
+impl<L: Fn() -> BoxFuture<'static, Look>> Looker<L> {
+    async fn next(&mut self) -> Look {
+        let (since, open) = self.open.get_or_insert_with(|| (Instant::now(), (self.look)()));
+        match tokio::time::timeout(self.patience, open).await {
+            Ok(look) => {
+                self.open = None;
+                look
+            }
+            Err(_) if since.elapsed() < self.silence => {
+                Look { live: true, line: "busy: the worker has not answered yet".to_owned() }
+            }
+            Err(_) => Look { live: false, line: "the worker does not answer".to_owned() },
+        }
+    }
+}
+
 /// The other end of the socket, and what it has been told.
 struct Manager {
     /// How often it wants to hear that the worker is alive; none when it has no watchdog for it.
@@ -101,11 +135,10 @@ impl Manager {
         Manager { watchdog: sd_notify::watchdog_enabled(), line: String::new(), takes: true }
     }
 
-    async fn listen(
-        mut self,
-        mut events: mpsc::Receiver<Event>,
-        look: impl Fn() -> BoxFuture<'static, Look>,
-    ) {
+    async fn listen<L>(mut self, mut events: mpsc::Receiver<Event>, mut looker: Looker<L>)
+    where
+        L: Fn() -> BoxFuture<'static, Look>,
+    {
         let mut looks = tokio::time::interval(between_looks(self.watchdog));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -116,11 +149,8 @@ impl Manager {
                     None => return,
                 },
                 _ = looks.tick() => {
-                    let look = tokio::time::timeout(ANSWER, look()).await;
-                    self.tell_of(look.unwrap_or_else(|_| Look {
-                        live: false,
-                        line: "the worker does not answer".to_owned(),
-                    }));
+                    let look = looker.next().await;
+                    self.tell_of(look);
                 }
             }
         }
@@ -187,7 +217,45 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt;
+    use tokio::sync::watch;
+
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_worker_that_is_slow_to_answer_is_busy_and_lives_as_live_has_it() {
+        let looks = AtomicUsize::new(0);
+        let (answer, answered) = watch::channel(false);
+        let look = || {
+            looks.fetch_add(1, Ordering::Relaxed);
+            let mut answered = answered.clone();
+            async move {
+                answered.wait_for(|is_so| *is_so).await.expect("the test holds the other end");
+                Look { live: true, line: "ready".to_owned() }
+            }
+            .boxed()
+        };
+        let mut looker = Looker { look, patience: Duration::from_millis(1), silence: LONG, open: None };
+        for _ in 0..3 {
+            let busy = looker.next().await;
+            assert!(busy.live, "{busy:?}");
+        }
+        assert_eq!(looks.load(Ordering::Relaxed), 1, "one question at a time");
+
+        looker.silence = Duration::ZERO;
+        let stuck = Look { live: false, line: "the worker does not answer".to_owned() };
+        assert_eq!(looker.next().await, stuck, "silent for as long as a busy one never is");
+
+        looker.patience = LONG;
+        answer.send_replace(true);
+        assert_eq!(looker.next().await, Look { live: true, line: "ready".to_owned() }, "late is not never");
+        assert!(looker.next().await.live);
+        assert_eq!(looks.load(Ordering::Relaxed), 2, "the next is a new question");
+    }
 
     #[test]
     fn a_watchdog_is_told_four_times_within_its_limit_and_at_least_every_5_s() {

@@ -34,7 +34,8 @@ pub(super) async fn resize(doors: &dyn Doors, limit: Duration, body: &[u8]) -> R
     }
 }
 
-/// `{"size": N}`, N a whole number. One below zero is read as zero, which is below every range.
+/// `{"size": N}`, N a whole number. One below zero is read as zero, which is below every range; one that is too large
+/// for any integer as the largest, which is above.
 fn wanted_size(body: &[u8]) -> Result<usize, Refusal> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -54,10 +55,12 @@ fn wanted_size(body: &[u8]) -> Result<usize, Refusal> {
         }
         _ => return Err(bad_body("the body has the wrong shape")),
     };
-    match (change.size.as_u64(), change.size.as_i64()) {
+    match (change.size.as_u64(), change.size.as_f64()) {
         (Some(size), _) => Ok(usize::try_from(size).unwrap_or(usize::MAX)),
-        (None, Some(_)) => Ok(0),
-        (None, None) => Err(bad_body("size is not a whole number")),
+        (None, Some(size)) if size <= 0.0 && size.fract() == 0.0 => Ok(0),
+        // Whole numbers of 2^64 and more are among these, and nothing below it is.
+        (None, Some(size)) if size >= u64::MAX as f64 => Ok(usize::MAX),
+        (None, _) => Err(bad_body("size is not a whole number")),
     }
 }
 

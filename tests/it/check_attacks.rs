@@ -108,7 +108,7 @@ fn a_dead_letter_topic_that_keeps_for_ever_or_less_or_takes_less_is_warned_of() 
     let relay = RecordingSmtp::start();
     for (name, retention, bytes, told) in [
         ("ever", "-1", "2000000", "for ever"),
-        ("less", "86400000", "2000000", "keeps dead letters 1day, kafka.dlq_retention is 30days"),
+        ("less", "86400000", "2000000", "keeps dead letters 1d, kafka.dlq_retention is 30d"),
         ("small", "2592000000", "1000", "max.message.bytes to 1463654"),
     ] {
         let dlq_topic = format!("{}-{name}", queue.dlq_topic);

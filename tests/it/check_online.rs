@@ -49,7 +49,7 @@ fn what_is_well_is_passed_what_is_odd_is_warned_of_and_nothing_is_left_behind() 
         ("configuration", "pass", ""),
         ("kafka.brokers", "pass", "1 of 1 answer"),
         ("kafka.topic", "pass", "2 partitions"),
-        ("kafka.topic", "pass", "keeps records 7days"),
+        ("kafka.topic", "pass", "keeps records 7d,"),
         ("kafka.dlq_topic", "pass", &queue.dlq_topic),
         // As the broker makes topics by itself: seven days, and no larger records than the source's.
         ("kafka.dlq_retention", "warn", "2592000000"),

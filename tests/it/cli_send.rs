@@ -54,6 +54,14 @@ fn lines_that_are_no_jobs_are_told_by_their_number_and_left_out() {
 }
 
 #[test]
+fn an_empty_file_is_no_mistake_and_is_told() {
+    let queue = Queue::new(Kafka::shared(), 1);
+    let output = run_with_input(&settings(&queue), &["send", "--file", "-"], b"\n");
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), String::new()), "{output:?}");
+    assert!(stderr(&output).ends_with("0 jobs were sent: stdin holds none\n"), "{output:?}");
+}
+
+#[test]
 fn options_that_make_no_job_are_wrong_usage_and_nobody_is_asked() {
     let nobody = valid().set("kafka.brokers", "127.0.0.1:1");
     let output = run(&nobody, &["send", "--to", "ada@example.com, grace@example.com", "--text", "x"]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::report::Line;
+use crate::cli::duration;
 use crate::config;
 use crate::kafka::inspect::{
     BrokerInspection, ClusterAnswers, ClusterInspection, Granted, GroupInspection, TopicFacts,
@@ -25,8 +26,9 @@ pub(super) fn lines(config: &config::Kafka, seen: &ClusterInspection) -> Vec<Lin
         ));
     }
     let Some(answers) = &seen.answers else { return lines };
-    lines.extend(topic("kafka.topic", &answers.topic));
-    lines.extend(topic("kafka.dlq_topic", &answers.dlq_topic));
+    let worker_runs = matches!(&answers.group, Some(Ok(group)) if has_a_worker(config, group));
+    lines.extend(topic("kafka.topic", &answers.topic, worker_runs));
+    lines.extend(topic("kafka.dlq_topic", &answers.dlq_topic, worker_runs));
     lines.extend(letters(config, answers));
     lines.extend(answers.group.iter().map(|group| match group {
         Ok(group) => offsets(config, group),
@@ -72,10 +74,17 @@ fn brokers(brokers: &[BrokerInspection]) -> Vec<Line> {
     lines
 }
 
-fn topic(key: &str, topic: &TopicInspection) -> Vec<Line> {
+fn topic(key: &str, topic: &TopicInspection, worker_runs: bool) -> Vec<Line> {
     let name = &topic.name;
     let facts = match &topic.state {
         TopicState::There(facts) => facts,
+        TopicState::Missing { creation: Some(Ok(())) } if worker_runs => {
+            return vec![Line::failed(
+                key,
+                format!("{name} does not exist, and a worker that needs it is in the group"),
+                "make it again, or restart the worker: it is made at the start only",
+            )];
+        }
         TopicState::Missing { creation: Some(Ok(())) } => {
             return vec![Line::passed(key, format!("{name} does not exist and is made at the start"))];
         }
@@ -177,7 +186,7 @@ fn letters(config: &config::Kafka, answers: &ClusterAnswers) -> Vec<Line> {
     let name = &answers.dlq_topic.name;
     let mut lines = Vec::new();
     let wanted = i64::try_from(config.dlq_retention.as_millis()).unwrap_or(i64::MAX);
-    let wanted_text = humantime::format_duration(config.dlq_retention);
+    let wanted_text = duration::in_days(config.dlq_retention);
     match letters.retention_ms {
         Some(retention) if retention < 0 => lines.push(Line::warned(
             "kafka.dlq_retention",
@@ -247,8 +256,16 @@ fn offsets(config: &config::Kafka, group: &GroupInspection) -> Line {
 }
 
 /// Who else is in the group takes jobs from ours, and sends or loses them by other rules.
+fn our_client_id(config: &config::Kafka) -> &str {
+    config.properties.get("client.id").map_or("mailroom", |value| value.0.as_str())
+}
+
+fn has_a_worker(config: &config::Kafka, group: &GroupInspection) -> bool {
+    group.members.as_ref().is_some_and(|members| members.contains(our_client_id(config)))
+}
+
 fn members(config: &config::Kafka, group: &GroupInspection) -> Option<Line> {
-    let ours = config.properties.get("client.id").map_or("mailroom", |value| value.0.as_str());
+    let ours = our_client_id(config);
     let members = group.members.as_ref()?;
     let others: Vec<_> = members.iter().filter(|id| *id != ours).cloned().collect();
     (!others.is_empty()).then(|| {
@@ -303,7 +320,7 @@ fn offset_metadata(bytes: u64) -> Option<Line> {
 
 fn kept(retention_ms: i64) -> String {
     match u64::try_from(retention_ms) {
-        Ok(retention) => humantime::format_duration(Duration::from_millis(retention)).to_string(),
+        Ok(retention) => duration::in_days(Duration::from_millis(retention)),
         Err(_) => "for ever".into(),
     }
 }

@@ -64,13 +64,19 @@ pub(super) fn deliver(kafka: &Kafka, source: Source, how: How) -> u8 {
         Ok(signals) => signals,
         Err(error) => return not_set_up(&error),
     };
+    let empty = source.total().is_none().then(|| source.name());
     let (tally, result) = runtime.block_on(deliver_all(&sender, source, how, signals));
     // The thread that reads may still wait for stdin: it ends with the process.
     runtime.shutdown_background();
     let Tally { sent, refused } = tally;
     let were_sent = if sent == 1 { "1 job was sent".to_owned() } else { format!("{sent} jobs were sent") };
     match (result, refused) {
-        (Ok(()), 0) => DONE,
+        (Ok(()), 0) => {
+            if let Some(name) = empty.filter(|_| sent == 0) {
+                output::tell(format_args!("{were_sent}: {name} holds none"));
+            }
+            DONE
+        }
         (Ok(()), _) => {
             output::failed(format_args!("{were_sent}; lines that are no jobs, and were not sent: {refused}"))
         }

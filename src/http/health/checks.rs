@@ -136,11 +136,13 @@ fn consumer(status: &Status) -> PartCheck {
             "nothing: it finishes what is in hand and ends; start it again if it is wanted",
         )
     } else if !kafka.joined {
-        fail(
-            format!("not in the consumer group{}", because(&kafka.last_error)),
-            "wait for the group to rebalance; when it stays so, see that kafka.group may be joined \
-             (rights), and kafka.topic exists",
-        )
+        let action = if kafka.silent_for.is_none_or(|silent| silent >= KAFKA_QUIET) {
+            "see kafka: no broker answers; the worker joins the group by itself once one does"
+        } else {
+            "wait for the group to rebalance; when it stays so, see that the group's coordinator (a broker) answers, \
+             kafka.group may be joined (rights), and kafka.topic exists"
+        };
+        fail(format!("not in the consumer group{}", because(&kafka.last_error)), action)
     } else if kafka.partitions == 0 {
         warn(
             "in the consumer group, without a partition",

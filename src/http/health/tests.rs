@@ -106,6 +106,23 @@ fn cases() -> Vec<(&'static str, Change, &'static str, bool, bool, CheckStatus)>
     ]
 }
 
+#[test]
+fn who_is_not_in_the_group_since_no_broker_answers_is_sent_to_the_brokers_and_not_to_the_group() {
+    for (silent_for, wanted) in [
+        (None, "see kafka"),
+        (secs(60), "see kafka"),
+        (secs(10), "see kafka"),
+        (secs(1), "the group's coordinator (a broker) answers, kafka.group may be joined"),
+    ] {
+        let mut status = healthy();
+        (status.kafka.joined, status.kafka.silent_for) = (false, silent_for);
+        let report = report(Some(&status), "1");
+        let Entry::Part(consumer) = &report.checks["consumer"][0] else { panic!("a part") };
+        let action = consumer.action.as_deref().unwrap();
+        assert!(action.contains(wanted), "{silent_for:?}: {action}");
+    }
+}
+
 fn secs(seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }

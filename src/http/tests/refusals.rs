@@ -130,7 +130,6 @@ fn a_body_that_is_no_size_is_a_bad_request() {
         "{\"size\": 16.5}",
         "{\"size\": 16.0}",
         "{\"size\": 1e400}",
-        "{\"size\": 99999999999999999999}",
         "{\"size\": [16]}",
         "{\"size\": {\"size\": 16}}",
         "{\"Size\": 16}",
@@ -154,7 +153,10 @@ fn a_body_that_is_no_size_is_a_bad_request() {
 #[test]
 fn a_size_out_of_bounds_is_a_bad_request_with_the_range() {
     let server = TestServer::start(FakeDoors::healthy());
-    for size in ["0", "65", "-1", "-9223372036854775808", "18446744073709551615"] {
+    let beyond_any_integer =
+        ["18446744073709551616", "99999999999999999999", "-9223372036854775809", "1e30", "-1e30", "-0"];
+    let sizes = ["0", "65", "-1", "-9223372036854775808", "18446744073709551615"];
+    for size in sizes.into_iter().chain(beyond_any_integer) {
         let (error, _) = server.put(format!("{{\"size\": {size}}}").as_bytes()).refused(400);
         assert!(error.contains("1 to 64"), "{size}: {error}");
     }

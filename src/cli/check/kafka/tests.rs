@@ -86,8 +86,8 @@ fn a_cluster_as_it_should_be_is_passed_line_by_line() {
         told,
         [
             "1 of 1 answer: a:1",
-            "email-queue: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1day, takes records up to 1.0 MiB",
-            "email-dlq: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1day, takes records up to 1.4 MiB",
+            "email-queue: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1d, takes records up to 1.0 MiB",
+            "email-dlq: 3 partitions, 1 replica, min.insync.replicas 1, keeps records 1d, takes records up to 1.4 MiB",
             "email-workers: 1 record wait",
             "may read the topic, be in the group, and write dead letters",
             "offset.metadata.max.bytes is 4096",
@@ -148,6 +148,21 @@ fn a_missing_topic_is_a_failure_unless_it_can_be_made() {
         let lines = said(ClusterAnswers { topic, group: None, rights: None, ..answers() });
         assert_eq!(noted(&lines), expected, "{lines:?}");
     }
+}
+
+#[test]
+fn a_topic_that_is_gone_under_a_worker_that_runs_is_a_failure_though_a_start_makes_it() {
+    let gone = || TopicState::Missing { creation: Some(Ok(())) };
+    let dlq_topic = || TopicInspection { name: "email-dlq".into(), state: gone() };
+    let with = |members: &[&str]| {
+        let members = Some(members.iter().map(ToString::to_string).collect());
+        let group = GroupInspection { committed: 3, members, ..GroupInspection::default() };
+        said(ClusterAnswers { dlq_topic: dlq_topic(), group: Some(Ok(group)), rights: None, ..answers() })
+    };
+    assert_eq!(noted(&with(&[])), [], "the first start makes it");
+    let lines = with(&["mailroom"]);
+    assert_eq!(noted(&lines), [(Status::Failed, "kafka.dlq_topic")], "{lines:?}");
+    assert_eq!(noted(&with(&["kafka-python-2.0"])), [(Status::Warned, "kafka.group")]);
 }
 
 #[test]
