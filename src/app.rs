@@ -206,7 +206,7 @@ impl Joining {
         let redrive =
             redrive.enabled.then(|| Redrive { waits: redrive.waits.clone(), causes: redrive.causes.clone() });
         let reader = dlq::reader::start(kafka, dlq.index_letters.max(FEWEST_LETTERS), &self.shelf)?;
-        let archive = Archive::new(kafka, dlq, &self.shelf)?;
+        let archive = Archive::new(kafka, dlq, &self.shelf);
         // The first time, or the log would have been filled.
         let _ = self.doors.archive.set(archive);
         self.letter_log.fill(KafkaLetterLog::start(kafka, dlq, redrive, notify, &self.shelf, reader)?);

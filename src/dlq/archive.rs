@@ -22,7 +22,6 @@ use super::request::{Request, run_id};
 use super::shelf::Shelf;
 use super::view::{self, GroupView, PageView, PreviewView, RunView, SearchedView};
 use crate::config;
-use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::note::Notes;
 
@@ -72,22 +71,15 @@ pub enum Refused {
 
 impl Archive {
     /// Shows what is on `shelf`, which somebody keeps up to date.
-    ///
-    /// # Errors
-    /// `Misconfigured`, when librdkafka does not take the properties.
-    pub fn new(
-        kafka: &config::Kafka,
-        dlq: &config::Dlq,
-        shelf: &Arc<Shelf>,
-    ) -> Result<Archive, StartProblem> {
-        Ok(Archive {
+    pub fn new(kafka: &config::Kafka, dlq: &config::Dlq, shelf: &Arc<Shelf>) -> Archive {
+        Archive {
             shelf: Arc::clone(shelf),
             notes: Notes::new(kafka, &kafka.decisions_topic),
             fetcher: Arc::new(Mutex::new(Fetcher::new(kafka))),
             submitting: Submitting::default(),
             kafka: kafka.clone(),
             dlq: dlq.clone(),
-        })
+        }
     }
 
     /// The largest group first.

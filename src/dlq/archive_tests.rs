@@ -76,7 +76,7 @@ async fn of_two_runs_of_one_key_the_first_to_be_written_counts_and_is_the_last_o
     summarise(br#"{"original_message":{},"cause":"quota"}"#, 1, |summary| {
         shelf.index.write().add(LetterName { partition: 0, offset: 0 }, summary, None);
     });
-    let archive = Archive::new(&kafka, &dlq(), &shelf).unwrap();
+    let archive = Archive::new(&kafka, &dlq(), &shelf);
     let now = Utc::now();
     let submit = || {
         let of = archive.clone();

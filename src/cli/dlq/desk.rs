@@ -71,7 +71,7 @@ impl Desk {
             shelf.decisions_are_read();
         }
         let reader = reader::start(&kafka, dlq.index_letters, &shelf).map_err(|error| told(&error))?;
-        let archive = Archive::new(&kafka, &dlq, &shelf).map_err(|error| told(&error))?;
+        let archive = Archive::new(&kafka, &dlq, &shelf);
         runtime.block_on(read(&kafka, &shelf))?;
         if shelf.index.read().len() >= dlq.index_letters {
             output::tell(format_args!(

@@ -66,7 +66,7 @@ pub(super) fn run(Arguments { format, reveal, filter, configuration }: Arguments
     for (name, row) in letters {
         wanted.entry(name.partition).or_default().insert(name.offset, row.decided_at);
     }
-    let fetcher = Fetcher::new(&desk.kafka).map_err(failed)?;
+    let fetcher = Fetcher::new(&desk.kafka);
     let mut export = Export { desk: &desk, fetcher, format, reveal, lines: Lines::stdout() };
     if format == Format::Csv {
         told(export.lines.write_bytes(csv::line(columns(reveal)).as_bytes()))?;

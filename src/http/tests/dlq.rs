@@ -58,7 +58,7 @@ impl Desk {
         producer.flush(Duration::from_secs(60)).unwrap();
         let shelf = Arc::new(Shelf::new(1_000));
         let reader = reader::start(&kafka, 1_000, &shelf).unwrap();
-        let archive = Archive::new(&kafka, &set(dlq()), &shelf).unwrap();
+        let archive = Archive::new(&kafka, &set(dlq()), &shelf);
         let door = Some(FakeArchive::Open(Box::new(archive.clone())));
         let server = TestServer::start(FakeDoors { archive: door, ..FakeDoors::healthy() });
         let desk = Desk { server, archive, producer, _reader: reader, cluster: Some(cluster) };
@@ -428,7 +428,7 @@ fn before_brokers_have_answered_only_what_is_wrong_can_be_said() {
 fn what_is_not_read_to_its_end_is_said_to_be_incomplete() {
     // Nobody listens there.
     let kafka = kafka("127.0.0.1:1");
-    let archive = Archive::new(&kafka, &dlq(), &Arc::new(Shelf::new(10))).unwrap();
+    let archive = Archive::new(&kafka, &dlq(), &Arc::new(Shelf::new(10)));
     let door = Some(FakeArchive::Open(Box::new(archive)));
     let server = TestServer::start(FakeDoors { archive: door, ..FakeDoors::healthy() });
     let groups = server.get("/dlq/groups");
