@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
-use crate::domain::letters::decision::State;
+use crate::domain::letters::decision::{State, Step};
 use crate::domain::letters::owner::{Batch, Notice, Opened, Owner, Task};
 use crate::domain::letters::run::{Canary, Tracked};
 use crate::guard::DeathGuard;
@@ -41,6 +41,8 @@ pub struct DlqOwnerParts {
     pub log: Rc<dyn LetterLog>,
     pub clock: Arc<dyn WallClock>,
     pub metrics: Line<Event>,
+    /// Makes what a person wrote fit for a log line: addresses masked.
+    pub mask: Rc<dyn Fn(&str) -> String>,
     /// `dlq.max_replays`, for the redriver; a run brings its own.
     pub max_replays: u32,
 }
@@ -163,6 +165,27 @@ impl DlqOwner {
         }
     }
 
+    /// Who had what done to how many letters, and why: a line for each run, and one for the redriver.
+    fn tell(&self, partition: i32, batch: &Batch) {
+        let published =
+            batch.acts.iter().filter(|act| act.decision.latest.state == State::Replayed).count() as u64;
+        let skipped = batch.skipped.values().sum();
+        self.parts.metrics.send(Event::Replays { published, skipped });
+        let mut told: BTreeMap<(Option<&str>, &str, &str, &str), u64> = BTreeMap::new();
+        for act in &batch.acts {
+            let Step { run, by, reason, state, .. } = &act.decision.latest;
+            *told.entry((run.as_deref(), by, reason, state.as_str())).or_default() += 1;
+        }
+        for ((run, by, reason, state), letters) in told {
+            let reason = (self.parts.mask)(reason);
+            tracing::info!(partition, run, by, state, letters, reason, "letters acted on");
+        }
+        if skipped > 0 {
+            let runs: Vec<&str> = batch.progress.keys().map(String::as_str).collect();
+            tracing::info!(partition, skipped, ?runs, "letters left as they are");
+        }
+    }
+
     fn open(&self, partition: i32, wait: Duration, ctx: &mut Context<Self>) {
         let opening = self.parts.log.open(partition);
         let refused = self.refused.get(&partition).cloned().unwrap_or_default();
@@ -261,21 +284,7 @@ impl Handler<TurnEnded> for DlqOwner {
             Ok(Turned { owner, batch }) => {
                 *desk = Desk::Open { owner, last_turn: began, idle_turns: 0 };
                 if let Some(batch) = batch {
-                    let made = |state: State| {
-                        batch.acts.iter().filter(|act| act.decision.latest.state == state).count() as u64
-                    };
-                    let skipped: u64 = batch.skipped.values().sum();
-                    let (replayed, parked) = (made(State::Replayed), made(State::Parked));
-                    self.parts.metrics.send(Event::Replays { published: replayed, skipped });
-                    tracing::info!(
-                        partition,
-                        replayed,
-                        discarded = made(State::Discarded),
-                        restored = made(State::Waiting),
-                        parked,
-                        skipped,
-                        "letters acted on"
-                    );
+                    self.tell(partition, &batch);
                 }
             }
             Err(Failed { error, wait, refused }) => {

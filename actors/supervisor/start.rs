@@ -114,12 +114,13 @@ pub fn start(settings: Settings, world: World) -> (Addr<Supervisor>, Line<Scrape
             vitals: Arc::clone(&world.vitals),
             clock: Arc::clone(&world.clock),
             composer: world.composer,
-            mask: world.mask,
+            mask: Rc::clone(&world.mask),
         },
         dlq_owner: world.letter_log.clone().map(|log| DlqOwnerParts {
             log,
             clock: Arc::clone(&world.clock),
             metrics: lines.events.clone(),
+            mask: Rc::clone(&world.mask),
             max_replays: settings.max_replays,
         }),
         metrics: MetricsParts {

@@ -33,11 +33,10 @@ pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Pro
 
 /// The contradictions between `dlq` and `kafka`.
 pub(super) fn check_dlq(dlq: &Dlq, kafka: &Kafka, values: &Values<'_>, problems: &mut Problems) {
-    let keys = ["dlq.replay_topic", "kafka.dlq_topic", "kafka.decisions_topic"];
-    let is_taken = [&kafka.dlq_topic, &kafka.decisions_topic].contains(&&dlq.replay_topic);
-    if values.is_set(keys[0]) && is_taken && !keys.iter().any(|key| problems.names(key)) {
-        let what = "dlq.replay_topic must be neither kafka.dlq_topic nor kafka.decisions_topic: what is replayed are jobs";
-        problems.add(keys[0], values.origin(keys[0]), what);
+    let key = "dlq.replay_topic";
+    if dlq.replay_topic != kafka.topic && ![key, "kafka.topic"].iter().any(|key| problems.names(key)) {
+        let what = "another topic than kafka.topic is not supported yet: nothing would consume it";
+        problems.add(key, values.origin(key), what);
     }
 }
 

@@ -124,7 +124,8 @@ impl Scribe {
             }
         }
         mailroom_actors::kill_point::reach("dlq-within-the-transaction");
-        while self.producer.context().count() < records.len() {
+        // Once one of a transaction has failed nothing more is heard of the others.
+        while self.producer.context().count() < records.len() && !self.producer.context().has_failed() {
             if Instant::now() >= deadline {
                 return Err(Unwritten::Failed("the brokers do not acknowledge in time".into()));
             }
@@ -183,6 +184,10 @@ impl Receipts {
 
     fn count(&self) -> usize {
         self.receipts.lock().len()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.receipts.lock().values().any(Result::is_err)
     }
 
     fn take(&self) -> Result<Vec<i64>, Unwritten> {

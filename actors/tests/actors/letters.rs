@@ -255,8 +255,13 @@ fn start(queue: &Rc<Queue>) -> (Addr<DlqOwner>, async_channel::Receiver<ChildSig
     let guard = DeathGuard::new(ChildId { name: ActorName::DlqOwner, slot: 0, generation: 1 }, signals);
     let log: Rc<dyn LetterLog> = Rc::new(FakeLog(Rc::clone(queue)));
     let metrics = Line::default();
-    let parts =
-        DlqOwnerParts { log, clock: Arc::new(Clock(tokio::time::Instant::now())), metrics, max_replays: 5 };
+    let parts = DlqOwnerParts {
+        log,
+        clock: Arc::new(Clock(tokio::time::Instant::now())),
+        metrics,
+        mask: Rc::new(str::to_owned),
+        max_replays: 5,
+    };
     (DlqOwner::new(parts, guard).start(), heard)
 }
 

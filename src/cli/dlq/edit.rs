@@ -39,10 +39,6 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     reason: Option<String>,
 
-    /// Sends it even if the worker can't make an e-mail of it
-    #[arg(long)]
-    force: bool,
-
     #[command(flatten)]
     consent: Consent,
 
@@ -51,7 +47,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
-    let Arguments { letter, value, reason, force, consent, configuration } = arguments;
+    let Arguments { letter, value, reason, consent, configuration } = arguments;
     if value.is_none() && !person::is_there() {
         return Err(wrong_usage(
             "there is no terminal for an editor: give --value FILE, or --value - for stdin",
@@ -83,7 +79,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         output::tell("unchanged: nothing is done");
         return Ok(DONE);
     }
-    let changed = checked(changed, &whole, desk.message_bytes, force)?;
+    let changed = checked(changed, &whole, desk.message_bytes)?;
     let request = Request {
         action: Action::Replay,
         filter: Filter { letters: [letter].into(), ..Filter::default() },
@@ -111,14 +107,11 @@ fn read(file: &Path) -> Outcome<Vec<u8>> {
 }
 
 /// The job, where it is one that the worker takes; a mistake is told, and may be mended at a terminal.
-fn checked(mut changed: Vec<u8>, whole: &Whole, message_bytes: usize, force: bool) -> Outcome<Vec<u8>> {
+fn checked(mut changed: Vec<u8>, whole: &Whole, message_bytes: usize) -> Outcome<Vec<u8>> {
     while let Some(mistake) = mistake(&changed, whole, message_bytes) {
         output::tell(format_args!("no e-mail can be made of it: {mistake}"));
-        if force {
-            break;
-        }
         if !person::is_there() || !person::agrees("edit it again?") {
-            return Err(failed("nothing is done; --force sends it as it is"));
+            return Err(failed("nothing is done: put the job right"));
         }
         changed = editor::edit(&changed).map_err(failed)?;
     }

@@ -18,6 +18,9 @@ const CASES: &[(&[&str], &str, &str)] = &[
     (&["smtp=relay.example.com"], "smtp", "is a section: set its keys, such as smtp.host"),
     (&["smtp.timeouts=1s"], "smtp.timeouts", "is a section: set its keys, such as smtp.timeouts.connect"),
     (&["kafka.properties=ssl"], "kafka.properties", "is a section: set its keys, such as kafka.properties.\"security.protocol\""),
+    (&["dlq.replay_topic=again"], "dlq.replay_topic", "another topic than kafka.topic is not supported yet: nothing would consume it"),
+    (&["kafka.decisions_topic=email-dlq"], "kafka.decisions_topic", "kafka.decisions_topic must be a topic of its own"),
+    (&["redrive.enabled=true", "dlq.index_letters=0"], "redrive.enabled", "redrive.enabled = true needs dlq.index_letters: what waits is found there"),
     (&["redrive.waits=soon"], "redrive.waits", "must be durations such as \"1h\", at least one: an array of strings in the file, elsewhere with commas between them"),
     (&["dlq.rate=1"], "dlq.rate", "must be a number a second such as \"14/s\", from 0.0001/s to 1000000/s"),
     // Values.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Operator, make_decisions, put_letters};
+use super::{Operator, put_letters};
 use crate::harness::command_line::stderr;
 use crate::harness::process;
 use crate::harness::{Kafka, Queue, RecordingSmtp, Settings, TestWorker};
@@ -28,7 +28,7 @@ fn a_changed_job_is_checked_as_the_worker_would_and_then_sent_in_place_of_the_ol
     let mistaken = operator.dlq_with(edit, br#"{"to": "grace@example.com"}"#);
     assert_eq!((mistaken.status.code(), mistaken.stdout.len()), (Some(1), 0), "{mistaken:?}");
     assert!(
-        stderr(&mistaken).contains("nothing to say") && stderr(&mistaken).contains("--force"),
+        stderr(&mistaken).contains("nothing to say") && stderr(&mistaken).contains("put the job right"),
         "{mistaken:?}"
     );
     assert_eq!(operator.json("runs --json"), json!([]));
@@ -40,18 +40,6 @@ fn a_changed_job_is_checked_as_the_worker_would_and_then_sent_in_place_of_the_ol
     let decisions: Value = operator.json("show 0-0 --json")["decisions"].clone();
     assert_eq!((&decisions[0]["by"], &decisions[0]["reason"]), (&json!("ada"), &json!("wrong-address")));
     worker.stop();
-}
-
-#[test]
-fn a_mistake_in_a_changed_job_is_sent_only_by_force() {
-    let queue = Queue::new(Kafka::shared(), 1);
-    put_letters(&queue, "quota", "full", 1);
-    make_decisions(&queue, 1);
-    let operator = Operator::of(&queue).set("dlq.allow_edit", true);
-    let forced = operator.dlq_with("edit 0-0 --reason why --value - --force --yes --json", b"{}");
-    assert_eq!(forced.status.code(), Some(0), "{forced:?}");
-    assert!(stderr(&forced).contains("no e-mail can be made of it"), "{forced:?}");
-    assert_eq!(operator.json("runs --json")[0]["edited"], true);
 }
 
 #[test]
