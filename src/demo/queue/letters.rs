@@ -1,22 +1,27 @@
 //! Reads the dead letter topic, enters each letter in the books by its job, cause and reason, and keeps the last
-//! ones to be looked at.
+//! ones to be looked at; reads the main queue for the jobs that were replayed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::job::REPLAY_ID;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::Deserialize;
 
-use super::DLQ_TOPIC;
+use super::{DLQ_TOPIC, PARTITIONS, TOPIC};
 use crate::demo::accounts::SharedAccounts;
 use crate::demo::background::Background;
 use crate::demo::letter::{self, LastLetters};
 use crate::demo::traffic;
 
+/// The header that a replayed job's number is known by.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How long one poll may wait for a letter, and so how late a stop may be noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// How long the last letters may take to be read after the stop.
@@ -46,18 +51,25 @@ impl LetterReader {
             .create()
             .map_err(no_reader)?;
         let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_offset(DLQ_TOPIC, 0, Offset::Beginning).map_err(no_reader)?;
+        let mut next = Next::new();
+        for (topic, partition) in (0..PARTITIONS).map(|each| (TOPIC, each)).chain([(DLQ_TOPIC, 0)]) {
+            partitions.add_partition_offset(topic, partition, Offset::Beginning).map_err(no_reader)?;
+            next.insert((topic, partition), 0);
+        }
         client.assign(&partitions).map_err(no_reader)?;
         let (reading, until_stopped) = mpsc::channel();
         let thread = Background::start("demo-letters", move || {
-            let mut next = 0;
             while until_stopped.try_recv() == Err(TryRecvError::Empty) {
                 read_one(&client, &accounts, &last, &mut next);
             }
             let deadline = Instant::now() + LAST_LETTERS;
-            // When the end can't be asked for, the books will show what is missing.
-            let end = client.fetch_watermarks(DLQ_TOPIC, 0, LAST_LETTERS).map_or(next, |(_, high)| high);
-            while next < end && Instant::now() < deadline {
+            // When an end can't be asked for, the books will show what is missing.
+            let end = |(topic, partition): (&str, i32)| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                client.fetch_watermarks(topic, partition, left).map_or(0, |(_, high)| high)
+            };
+            let ends: Next = next.keys().map(|place| (*place, end(*place))).collect();
+            while next.iter().any(|(place, next)| *next < ends[place]) && Instant::now() < deadline {
                 read_one(&client, &accounts, &last, &mut next);
             }
         })
@@ -73,11 +85,21 @@ impl LetterReader {
     }
 }
 
-/// Waits a moment for a letter and enters it; `next` becomes the offset behind it.
-fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, last: &LastLetters, next: &mut i64) {
+/// The offset behind the last one read, by topic and partition.
+type Next = BTreeMap<(&'static str, i32), i64>;
+
+/// Waits a moment for a letter or a replayed job and enters it; its place in `next` becomes the offset behind it.
+fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, last: &LastLetters, next: &mut Next) {
     match client.poll(POLL) {
         Some(Ok(message)) => {
-            *next = message.offset() + 1;
+            let topic = if message.topic() == TOPIC { TOPIC } else { DLQ_TOPIC };
+            next.insert((topic, message.partition()), message.offset() + 1);
+            if topic == TOPIC {
+                if let Some(number) = replayed_job(&message) {
+                    accounts.lock().replayed(number);
+                }
+                return;
+            }
             let value = message.payload().unwrap_or_default();
             if let Some(shown) = letter::Letter::read(message.offset(), value) {
                 letter::keep(last, shown);
@@ -88,6 +110,16 @@ fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, last: &LastLetters
         Some(Err(error)) => tracing::debug!(%error, "reading the dead letters failed for now"),
         None => {}
     }
+}
+
+/// The number of a job that was put back on the queue, none inside where it is no job of ours; none for a job that comes
+/// for the first time.
+fn replayed_job(message: &BorrowedMessage<'_>) -> Option<Option<u64>> {
+    let headers = message.headers()?;
+    headers.iter().find(|header| header.key == REPLAY_ID)?;
+    let key =
+        headers.iter().filter(|header| header.key == IDEMPOTENCY_KEY).last().and_then(|header| header.value);
+    Some(key.and_then(|key| traffic::number_of_key(std::str::from_utf8(key).ok()?)))
 }
 
 /// What the books need of a dead letter, as it is written.
