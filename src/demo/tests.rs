@@ -280,8 +280,8 @@ fn quick_service(mut config: Config) -> LocalBoxFuture<'static, Result<Box<dyn W
 
 #[test]
 fn what_died_while_the_relay_was_down_is_replayed_and_delivered_and_in_the_accounts() {
-    let events = "relay-down@0s..2s,replay@3s".split(',').map(|event| event.parse().unwrap()).collect();
-    let options = DemoOptions { rate: 8, seconds: Some(4), events, ..DemoOptions::default() };
+    let events = "relay-down@0s..1500ms,replay@2s".split(',').map(|event| event.parse().unwrap()).collect();
+    let options = DemoOptions { rate: 6, seconds: Some(3), events, ..DemoOptions::default() };
     let mut out = Vec::new();
     let exit_code = run_with(options, quick_service, &mut out);
     let text = String::from_utf8(out).unwrap();

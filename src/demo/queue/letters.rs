@@ -10,6 +10,7 @@ use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::job::REPLAY_ID;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::Deserialize;
@@ -47,16 +48,13 @@ impl LetterReader {
             .set("group.id", "demo-letters")
             .set("fetch.wait.max.ms", "50")
             .set("enable.auto.commit", "false")
+            // The mock cluster may have dropped the oldest.
+            .set("auto.offset.reset", "earliest")
             .set("log_level", "3")
             .create()
             .map_err(no_reader)?;
-        let mut partitions = TopicPartitionList::new();
-        let mut next = Next::new();
-        for (topic, partition) in (0..PARTITIONS).map(|each| (TOPIC, each)).chain([(DLQ_TOPIC, 0)]) {
-            partitions.add_partition_offset(topic, partition, Offset::Beginning).map_err(no_reader)?;
-            next.insert((topic, partition), 0);
-        }
-        client.assign(&partitions).map_err(no_reader)?;
+        let mut next = Next::from([((DLQ_TOPIC, 0), 0)]);
+        assign(&client, &next).map_err(no_reader)?;
         let (reading, until_stopped) = mpsc::channel();
         let thread = Background::start("demo-letters", move || {
             while until_stopped.try_recv() == Err(TryRecvError::Empty) {
@@ -68,8 +66,10 @@ impl LetterReader {
                 let left = deadline.saturating_duration_since(Instant::now());
                 client.fetch_watermarks(topic, partition, left).map_or(0, |(_, high)| high)
             };
-            let ends: Next = next.keys().map(|place| (*place, end(*place))).collect();
-            while next.iter().any(|(place, next)| *next < ends[place]) && Instant::now() < deadline {
+            let ends: Next = main_queue().chain([(DLQ_TOPIC, 0)]).map(|place| (place, end(place))).collect();
+            let is_behind =
+                |next: &Next| ends.iter().any(|(place, end)| next.get(place).is_some_and(|next| next < end));
+            while is_behind(&next) && Instant::now() < deadline {
                 read_one(&client, &accounts, &last, &mut next);
             }
         })
@@ -88,6 +88,33 @@ impl LetterReader {
 /// The offset behind the last one read, by topic and partition.
 type Next = BTreeMap<(&'static str, i32), i64>;
 
+fn main_queue() -> impl Iterator<Item = (&'static str, i32)> {
+    (0..PARTITIONS).map(|partition| (TOPIC, partition))
+}
+
+/// Reads on from there.
+fn assign(client: &BaseConsumer, next: &Next) -> KafkaResult<()> {
+    let mut partitions = TopicPartitionList::new();
+    for ((topic, partition), next) in next {
+        partitions.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+    }
+    client.assign(&partitions)
+}
+
+/// Nothing can be replayed before there is a dead letter: until then the main queue is left to the service.
+fn read_the_main_queue_too(client: &BaseConsumer, next: &mut Next) {
+    if next.contains_key(&(TOPIC, 0)) {
+        return;
+    }
+    let mut both = next.clone();
+    both.extend(main_queue().map(|place| (place, 0)));
+    match assign(client, &both) {
+        Ok(()) => *next = both,
+        // Tried again at the next letter.
+        Err(error) => tracing::debug!(%error, "the main queue can't be read for now"),
+    }
+}
+
 /// Waits a moment for a letter or a replayed job and enters it; its place in `next` becomes the offset behind it.
 fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, last: &LastLetters, next: &mut Next) {
     match client.poll(POLL) {
@@ -100,6 +127,7 @@ fn read_one(client: &BaseConsumer, accounts: &SharedAccounts, last: &LastLetters
                 }
                 return;
             }
+            read_the_main_queue_too(client, next);
             let value = message.payload().unwrap_or_default();
             if let Some(shown) = letter::Letter::read(message.offset(), value) {
                 letter::keep(last, shown);

@@ -87,7 +87,10 @@ async fn every_replayed_job_is_read_and_no_other_is_taken_for_one() {
     let letters = LetterReader::start(queue.brokers(), Arc::clone(&accounts), Arc::default()).unwrap();
     let client: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", queue.brokers()).create().unwrap();
-    for number in 0..20 {
+    let letter = r#"{"idempotency_key": "demo-0", "cause": "quota", "error_reason": "x"}"#;
+    accounts.lock().open();
+    client.send(FutureRecord::<(), _>::to(DLQ_TOPIC).payload(letter), LONG).await.unwrap();
+    for number in 1..21 {
         accounts.lock().open();
         let key = format!("demo-{number}");
         let headers = OwnedHeaders::new().insert(Header { key: "idempotency-key", value: Some(&key) });
