@@ -105,11 +105,9 @@ async fn every_replayed_job_is_read_and_no_other_is_taken_for_one() {
     let headers = OwnedHeaders::new().insert(Header { key: "mailroom-replay-id", value: Some("0-1") });
     client.send(FutureRecord::<(), _>::to(TOPIC).payload("{}").headers(headers), LONG).await.unwrap();
     assert!(letters.finish(LONG).await);
-    let accounts = accounts.lock();
-    assert_eq!((accounts.replays().replayed, accounts.replays().open), (10, 10));
-    assert_eq!(accounts.totals().strangers, 1);
+    let (replays, totals) = (accounts.lock().replays(), accounts.lock().totals());
+    assert_eq!((replays.replayed, replays.open, totals.strangers), (10, 10, 1));
     drop(client);
-    drop(accounts);
     assert!(queue.close(LONG).await);
 }
 
