@@ -105,7 +105,8 @@ async fn every_replayed_job_is_read_and_no_other_is_taken_for_one() {
     let headers = OwnedHeaders::new().insert(Header { key: "mailroom-replay-id", value: Some("0-1") });
     client.send(FutureRecord::<(), _>::to(TOPIC).payload("{}").headers(headers), LONG).await.unwrap();
     assert!(letters.finish(LONG).await);
-    let (replays, totals) = (accounts.lock().replays(), accounts.lock().totals());
+    let replays = accounts.lock().replays();
+    let totals = accounts.lock().totals();
     assert_eq!((replays.replayed, replays.open, totals.strangers), (10, 10, 1));
     drop(client);
     assert!(queue.close(LONG).await);
