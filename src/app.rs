@@ -313,6 +313,11 @@ impl Service {
         changed.map(drop).ok_or_else(|| "the supervisor does not answer".into())
     }
 
+    /// What people do with the dead letter queue; none before it is begun to be read.
+    pub(crate) fn archive(&self) -> Option<Archive> {
+        self.doors.archive.get().cloned()
+    }
+
     /// The templates that jobs are rendered by; a reload holds from the next attempt on.
     pub fn templates(&self) -> Arc<TemplateStore> {
         Arc::clone(&self.templates)

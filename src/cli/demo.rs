@@ -24,7 +24,8 @@ Keys (those that break something mend it, pressed again):
   k    a mailer is killed
   + -  twice, or half, as many mailers
   p    the intake is paused, or goes on
-  l    the last dead letters: arrows choose, Enter shows one, Esc goes back
+  r    the dead letters whose causes may pass are replayed, 20 a second
+  l    dead letters by cause, and the last of them: arrows choose, Enter shows one, Esc goes back
   q    the end, as Ctrl-C: what is under way is settled first; a second time: at once
 
 What can happen (times from the start of the demo: 5s, 1m30s, 500ms):
@@ -34,13 +35,15 @@ What can happen (times from the start of the demo: 5s, 1m30s, 500ms):
   pause@5s..10s        the worker takes no more jobs, and finishes what it has in hand
   kill-mailer@7s       a mailer dies of a panic, and is started again
   pool=16@3s           so many mailers from then on
+  replay@20s           the dead letters whose causes may pass are replayed, 20 a second
 
 Exit codes: 0 every job is accounted for, 1 one is not, or the end was not awaited, 2 wrong usage.
 
 Example:
   mailroom demo
   mailroom demo --seconds 20 --scenario relay-down@5s..10s
-  mailroom demo --seconds 30 --scenario slow@2s..15s,pool=16@8s,kill-mailer@12s --plain";
+  mailroom demo --seconds 30 --scenario slow@2s..15s,pool=16@8s,kill-mailer@12s --plain
+  mailroom demo --seconds 25 --scenario relay-down@5s..12s,replay@15s";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLE)]

@@ -1,5 +1,5 @@
-//! The demo's books: what became of every job, by what the mail server took and what the dead letter topic
-//! holds, and never by what the service says of itself.
+//! The demo's books: what became of every job, by what the mail server took and what lies on the topics, and never by
+//! what the service says of itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,9 +22,10 @@ pub struct Accounts {
     jobs: Vec<Account>,
     /// Jobs that the queue did not take, and that nothing has been seen of.
     refused: u64,
-    /// Jobs with a delivery or a dead letter.
+    /// Jobs with a delivery, or with a dead letter that was not replayed.
     settled: u64,
-    /// Deliveries and dead letters that belong to no job of ours.
+    replays: Replays,
+    /// Deliveries, dead letters and replays that belong to no job of ours.
     strangers: u64,
     /// Jobs by the cause (its index in the contract's list) and the reason of their first dead letter.
     reasons: BTreeMap<(usize, String), u64>,
@@ -37,14 +38,36 @@ struct Account {
     /// Delivered more than once, and not always under the same Message-ID.
     renamed: bool,
     dead_lettered: u16,
+    /// How often it was put back on the queue.
+    replayed: u16,
     /// Of the Message-ID of the first delivery.
     message_id_hash: u64,
 }
 
 impl Account {
-    fn is_settled(&self) -> bool {
-        self.delivered > 0 || self.dead_lettered > 0
+    fn is_seen(&self) -> bool {
+        self.delivered > 0 || self.dead_lettered > 0 || self.replayed > 0
     }
+
+    /// A replay opens the account again: until its job is delivered, or is one more dead letter.
+    fn is_settled(&self) -> bool {
+        self.delivered > 0 || self.dead_lettered > self.replayed
+    }
+
+    fn is_replayed_and_open(&self) -> bool {
+        self.replayed > 0 && !self.is_settled()
+    }
+}
+
+/// What has come of replays so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replays {
+    /// Jobs put back on the queue; one that was put back twice counts twice.
+    pub replayed: u64,
+    /// Jobs whose last replay nothing has come of yet.
+    pub open: u64,
+    /// Dead letters of jobs that had one before.
+    pub failed_again: u64,
 }
 
 impl Accounts {
@@ -59,7 +82,7 @@ impl Accounts {
         let Some(account) = usize::try_from(number).ok().and_then(|index| self.jobs.get_mut(index)) else {
             return;
         };
-        if !account.refused && !account.is_settled() {
+        if !account.refused && !account.is_seen() {
             self.refused += 1;
         }
         account.refused = true;
@@ -86,6 +109,9 @@ impl Accounts {
             first = account.dead_lettered == 0;
             account.dead_lettered = account.dead_lettered.saturating_add(1);
         });
+        if !first && !self.is_stranger(number) {
+            self.replays.failed_again += 1;
+        }
         if first {
             let index = Cause::ALL.iter().position(|one| *one == cause).expect("ALL holds every cause");
             let mut key = (index, reason.to_owned());
@@ -96,19 +122,37 @@ impl Accounts {
         }
     }
 
+    /// The main queue holds job `number` once more (none: no job of ours), by a replay of its dead letter.
+    pub fn replayed(&mut self, number: Option<u64>) {
+        self.settle(number, |account| account.replayed = account.replayed.saturating_add(1));
+        if !self.is_stranger(number) {
+            self.replays.replayed += 1;
+        }
+    }
+
+    /// What has come of replays so far.
+    pub fn replays(&self) -> Replays {
+        self.replays
+    }
+
+    fn is_stranger(&self, number: Option<u64>) -> bool {
+        number.is_none_or(|number| number >= self.jobs.len() as u64)
+    }
+
     fn settle(&mut self, number: Option<u64>, note: impl FnOnce(&mut Account)) {
         let index = number.and_then(|number| usize::try_from(number).ok());
         let Some(account) = index.and_then(|index| self.jobs.get_mut(index)) else {
             self.strangers += 1;
             return;
         };
-        if !account.is_settled() {
-            self.settled += 1;
-            if account.refused {
-                self.refused -= 1;
-            }
+        if account.refused && !account.is_seen() {
+            self.refused -= 1;
         }
+        let before = *account;
         note(account);
+        self.settled = self.settled + u64::from(account.is_settled()) - u64::from(before.is_settled());
+        self.replays.open = self.replays.open + u64::from(account.is_replayed_and_open())
+            - u64::from(before.is_replayed_and_open());
     }
 
     /// How many jobs are on the queue or in the service's hands.
@@ -133,8 +177,15 @@ impl Accounts {
             by_reason: self.by_reason(),
             delivered_twice: count(|account| account.delivered > 1),
             renamed: count(|account| account.renamed),
-            dead_lettered_twice: count(|account| account.dead_lettered > 1),
-            both: count(|account| account.delivered > 0 && account.dead_lettered > 0),
+            dead_lettered_twice: count(|account| account.dead_lettered > account.replayed.saturating_add(1)),
+            replayed_and_delivered: count(|account| account.replayed > 0 && account.delivered > 0),
+            failed_again: count(|account| {
+                account.replayed > 0 && account.delivered == 0 && account.is_settled()
+            }),
+            replayed_twice: count(|account| account.replayed > account.dead_lettered),
+            both: count(|account| {
+                account.delivered > 0 && account.dead_lettered > 0 && account.replayed == 0
+            }),
             missing: self.under_way(),
             strangers: self.strangers,
             refused: self.refused,
@@ -154,12 +205,19 @@ pub struct Totals {
     pub delivered_twice: u64,
     /// Delivered twice, and not under one Message-ID: a receiver could not tell that it is the same.
     pub renamed: u64,
+    /// More often than it was replayed, and once.
     pub dead_lettered_twice: u64,
-    /// Delivered and dead-lettered.
+    /// Put back on the queue after a dead letter, and delivered.
+    pub replayed_and_delivered: u64,
+    /// Put back on the queue after a dead letter, and dead-lettered again.
+    pub failed_again: u64,
+    /// More often than it was dead-lettered.
+    pub replayed_twice: u64,
+    /// Delivered and dead-lettered, and never replayed.
     pub both: u64,
-    /// Produced, and neither delivered nor dead-lettered.
+    /// Produced or replayed, and then neither delivered nor dead-lettered.
     pub missing: u64,
-    /// Deliveries and letters of no job of ours.
+    /// Deliveries, letters and replays of no job of ours.
     pub strangers: u64,
     /// Jobs that the queue did not take; they are not among the produced.
     pub refused: u64,
@@ -199,11 +257,18 @@ impl fmt::Display for Totals {
                 row(f, &format!("    {reason}"), *jobs)?;
             }
         }
+        if self.replayed_and_delivered + self.failed_again > 0 {
+            row(f, "replayed and delivered", self.replayed_and_delivered)?;
+            row(f, "replayed and dead-lettered again", self.failed_again)?;
+        }
         row(f, "delivered twice", self.delivered_twice)?;
         if self.renamed > 0 {
             row(f, "  under another Message-ID", self.renamed)?;
         }
         row(f, "dead-lettered twice", self.dead_lettered_twice)?;
+        if self.replayed_twice > 0 {
+            row(f, "replayed more often than dead-lettered", self.replayed_twice)?;
+        }
         row(f, "delivered and dead-lettered", self.both)?;
         row(f, "missing", self.missing)?;
         if self.refused > 0 {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use mailroom_actors::domain::letters::decision::State;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -21,6 +22,9 @@ pub struct Letter {
     /// Its place in the dead letter topic.
     #[serde(skip)]
     pub offset: i64,
+    /// What has become of it, where that is known.
+    #[serde(skip)]
+    pub state: Option<State>,
     pub cause: String,
     pub stage: String,
     pub error_reason: String,

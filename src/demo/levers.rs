@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use mailroom_actors::domain::restart::RestartBudget;
 
+use super::accounts::SharedAccounts;
+use super::replays::Replays;
 use super::smtp_server::SmtpServer;
 use super::worker::Worker;
 
@@ -24,6 +26,8 @@ pub enum Lever {
     Pool(usize),
     /// The worker takes no more jobs; or takes them again.
     Pause(bool),
+    /// The waiting letters whose causes may pass go back on the queue.
+    Replay,
 }
 
 /// The hand at the levers.
@@ -31,6 +35,7 @@ pub enum Lever {
 pub(super) struct Levers {
     /// When mailers were killed, the latest last.
     kills: RefCell<VecDeque<Instant>>,
+    pub(super) replays: Replays,
 }
 
 /// A mailer that dies more often than its restart budget allows ends the service, as it should. One kill less
@@ -39,7 +44,13 @@ const MOST_KILLS: usize = RestartBudget::LIMIT - 1;
 
 impl Levers {
     /// Does it, and returns what has happened, in words.
-    pub(super) async fn pull(&self, lever: Lever, worker: &dyn Worker, mail_server: &SmtpServer) -> String {
+    pub(super) async fn pull(
+        &self,
+        lever: Lever,
+        worker: &dyn Worker,
+        mail_server: &SmtpServer,
+        accounts: &SharedAccounts,
+    ) -> String {
         match lever {
             Lever::RelayDown(true) => match mail_server.go_down().await {
                 Ok(()) => "the relay is down: it refuses every connection".into(),
@@ -79,6 +90,7 @@ impl Levers {
                 Ok(size) => format!("there are {size} mailers"),
                 Err(error) => format!("the pool stays as it is: {error}"),
             },
+            Lever::Replay => self.replays.begin(worker, accounts).await,
             Lever::Pause(paused) => match worker.pause(paused).await {
                 Ok(()) if paused => {
                     "the intake is paused: what is in hand is finished, no more is taken".into()

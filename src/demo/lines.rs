@@ -18,7 +18,7 @@ pub(super) async fn tell(stage: &Stage, told: &mut UnboundedReceiver<Told>, out:
     let mut next = BETWEEN_LINES * (lines_before + 1) as u32;
     loop {
         let said = tokio::select! {
-            Some(Told { at, text }) = told.recv() => writeln!(out, "{:>4} s  {text}", at.as_secs()),
+            Some(deed) = told.recv() => tell_deed(&deed, out),
             () = sleep(next.saturating_sub(stage.began.elapsed())) => {
                 next += BETWEEN_LINES;
                 if !stage.worker.is_alive().await {
@@ -31,6 +31,18 @@ pub(super) async fn tell(stage: &Stage, told: &mut UnboundedReceiver<Told>, out:
             return Cue::NobodyListens;
         }
     }
+}
+
+/// Tells what was done since, and nothing more.
+pub(super) fn tell_the_last(told: &mut UnboundedReceiver<Told>, out: &mut dyn Write) {
+    while let Ok(deed) = told.try_recv() {
+        // Where nobody listens the exit code still says how it ended.
+        let _ = tell_deed(&deed, out);
+    }
+}
+
+fn tell_deed(Told { at, text }: &Told, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{:>4} s  {text}", at.as_secs())
 }
 
 async fn tell_readings(stage: &Stage, out: &mut dyn Write) -> io::Result<()> {

@@ -11,6 +11,7 @@ mod lines;
 pub mod live;
 pub mod queue;
 pub mod readings;
+mod replays;
 pub mod script;
 mod service;
 pub mod settings;

@@ -21,7 +21,7 @@ pub struct Event {
 
 /// The forms of an event, for help and errors.
 const FORMS: &str = "relay-down@FROM, slow@FROM, too-many@FROM, pause@FROM (each with ..UNTIL where it \
-                     ends), kill-mailer@AT, pool=SIZE@AT";
+                     ends), kill-mailer@AT, pool=SIZE@AT, replay@AT";
 /// As large as the demo's pool may become.
 pub const MOST_MAILERS: usize = 4096;
 
@@ -69,6 +69,9 @@ fn when_written(when: &str) -> &str {
 fn at_one_moment(what: &str) -> Result<Lever, String> {
     if what == "kill-mailer" {
         return Ok(Lever::KillMailer);
+    }
+    if what == "replay" {
+        return Ok(Lever::Replay);
     }
     let Some(size) = what.strip_prefix("pool=") else {
         return Err(format!("{what:?} is nothing that can happen; there are {FORMS}"));
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn events_become_steps_in_the_order_of_time() {
-        use Lever::{KillMailer, Pause, Pool, RelayDown, Slow, TooMany};
+        use Lever::{KillMailer, Pause, Pool, RelayDown, Replay, Slow, TooMany};
         let expected = [
             (2, Slow(true)),
             (3, Pool(16)),
@@ -130,10 +133,13 @@ mod tests {
             (7, TooMany(true)),
             (10, RelayDown(false)),
             (11, Pause(false)),
+            (12, Replay),
             (90, TooMany(false)),
         ];
         assert_eq!(
-            read("relay-down@5s..10s,slow@2s,kill-mailer@7s,pool=16@3s,too-many@7s..1m30s,pause@6s..11s"),
+            read(
+                "relay-down@5s..10s,slow@2s,kill-mailer@7s,pool=16@3s,too-many@7s..1m30s,pause@6s..11s,replay@12s"
+            ),
             expected
         );
     }
@@ -148,6 +154,7 @@ mod tests {
             ("slow@5s..", "\"\" is no time"),
             ("slow@5s..5s", "it ends before it begins"),
             ("kill-mailer@5s..6s", "kill-mailer happens at one moment: kill-mailer@5s"),
+            ("replay@5s..6s", "replay happens at one moment: replay@5s"),
             ("pool=0@1s", "1 to 4096 are allowed"),
             ("pool=many@1s", "1 to 4096 are allowed"),
             ("pool@1s", "\"pool\" is nothing that can happen"),

@@ -5,12 +5,20 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::letters::decision::State;
+use mailroom_actors::domain::letters::filter::Filter;
+use mailroom_actors::domain::letters::group::By;
+use mailroom_actors::domain::letters::name::LetterName;
+use mailroom_actors::domain::letters::run::Tracked;
 
 use super::fuse::{Fuse, FusedJitter};
-use super::worker::{Worker, WorkerEnd};
+use super::replays;
+use super::worker::{Begun, Worker, WorkerEnd};
 use crate::app::{self, RandomJitter};
 use crate::config::Config;
 use crate::descriptors;
+use crate::dlq::archive::Archive;
+use crate::dlq::view::GroupView;
 
 /// The running service, and what ends one of its mailers.
 struct Shown {
@@ -29,6 +37,14 @@ pub(super) fn start(config: Config) -> LocalBoxFuture<'static, Result<Box<dyn Wo
         Ok(Box::new(Shown { service, fuse }) as Box<dyn Worker>)
     }
     .boxed_local()
+}
+
+impl Shown {
+    fn archive(&self) -> Result<Archive, String> {
+        self.service
+            .archive()
+            .ok_or_else(|| "the dead letter queue is not open yet: try again in a moment".into())
+    }
 }
 
 impl Worker for Shown {
@@ -50,6 +66,29 @@ impl Worker for Shown {
 
     fn pause(&self, paused: bool) -> LocalBoxFuture<'_, Result<(), String>> {
         self.service.pause(paused).boxed_local()
+    }
+
+    fn replay<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Begun, String>> {
+        async move { replays::begin(&self.archive()?, key).await }.boxed_local()
+    }
+
+    fn run(&self, id: &str) -> Option<Tracked> {
+        self.archive().ok()?.run(id).ok()
+    }
+
+    fn cancel<'a>(&'a self, id: &'a str) -> LocalBoxFuture<'a, Result<(), String>> {
+        async move { replays::cancel(&self.archive()?, id).await }.boxed_local()
+    }
+
+    fn groups(&self) -> Vec<GroupView> {
+        self.archive().map_or_else(|_| Vec::new(), |archive| archive.groups(By::Cause, &Filter::default()))
+    }
+
+    fn states(&self, offsets: &[i64]) -> Vec<Option<State>> {
+        let Ok(archive) = self.archive() else { return vec![None; offsets.len()] };
+        let index = archive.shelf.index.read();
+        let state = |offset: &i64| Some(index.find(LetterName { partition: 0, offset: *offset })?.state);
+        offsets.iter().map(state).collect()
     }
 
     fn kill_a_mailer(&self) {

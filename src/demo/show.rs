@@ -23,6 +23,8 @@ use super::{DemoOptions, Telling, lines, settings, traffic};
 /// 6.3 s; where the end falls into an outage the relay is tried again only after 5 s, and maybe once more in vain;
 /// who was told "too many" again and again waits 8 s.
 const SETTLE: Duration = Duration::from_secs(30);
+/// How long a replay may go on of this; then it is cut short, and what it put back is awaited.
+const REPLAY_END: Duration = Duration::from_secs(12);
 /// How long each part of the demo itself may take to end before it is left to itself.
 const PART_END: Duration = Duration::from_secs(3);
 
@@ -148,7 +150,11 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn leave(self) -> &'a mut dyn Write {
+    /// Gives the terminal back; of lines the last are told.
+    fn leave(mut self) -> &'a mut dyn Write {
+        if self.live.is_none() {
+            lines::tell_the_last(&mut self.told, self.out);
+        }
         drop(self.live);
         self.out
     }
@@ -183,6 +189,7 @@ impl Stage {
             () = time_is_up => Cue::Over,
             () = interrupts.next() => Cue::Interrupted,
             cue = teller.tell(self, Phase::Performing) => cue,
+            () = self.follow_replays() => Cue::Over,
             () = self.play() => Cue::Over,
         }
     }
@@ -190,6 +197,8 @@ impl Stage {
     /// When no more jobs are produced: goes on telling until all are settled, or have had their time. True when
     /// that was interrupted: somebody wants the end at once.
     async fn settle(&self, cue: Cue, interrupts: &mut Interrupts, teller: &mut Teller<'_>) -> bool {
+        // Who wants the end does not want to wait for a long replay.
+        let replay_end = if cue == Cue::Over { REPLAY_END } else { Duration::ZERO };
         let goes_on = async {
             if cue != Cue::NobodyListens {
                 match teller.tell(self, Phase::Ending).await {
@@ -204,6 +213,8 @@ impl Stage {
         tokio::select! {
             () = self.all_are_settled() => false,
             () = sleep(SETTLE) => false,
+            () = self.follow_replays() => false,
+            () = self.end_replay(replay_end) => false,
             () = interrupts.next() => true,
             hurry = goes_on => hurry,
         }

@@ -65,14 +65,37 @@ const LOOK: Duration = Duration::from_millis(50);
 impl Stage {
     /// Pulls a lever, and tells what came of it.
     pub(super) async fn pull(&self, lever: Lever) {
-        let text = self.levers.pull(lever, &*self.worker, &self.mail_server).await;
+        self.tell(self.levers.pull(lever, &*self.worker, &self.mail_server, &self.accounts).await);
+    }
+
+    fn tell(&self, text: String) {
         // Whoever told it may be gone at the end.
         let _ = self.told.send(Told { at: self.began.elapsed(), text });
     }
 
+    /// Tells what comes of replays. Goes on for ever.
+    pub(super) async fn follow_replays(&self) {
+        loop {
+            if let Some(text) = self.levers.replays.look(&*self.worker, &self.accounts) {
+                self.tell(text);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Lets a replay go on for so long, then cuts it short. Goes on for ever.
+    pub(super) async fn end_replay(&self, after: Duration) {
+        sleep(after).await;
+        self.levers.replays.cancel(&*self.worker).await;
+        std::future::pending().await
+    }
+
     /// Pulls it because somebody at the keys wants it so.
     pub(super) async fn pull_by_hand(&self, lever: Lever) {
-        self.by_hand.set(true);
+        // A replay breaks nothing.
+        if lever != Lever::Replay {
+            self.by_hand.set(true);
+        }
         if let Lever::RelayDown(_) = lever {
             self.relay_by_hand.set(true);
         }
@@ -113,9 +136,9 @@ impl Stage {
         sleep(step.at.saturating_sub(self.began.elapsed()))
     }
 
-    /// Resolves when every job produced is settled.
+    /// Resolves when every job produced is settled, and every one replayed.
     pub(super) async fn all_are_settled(&self) {
-        while self.accounts.lock().under_way() > 0 {
+        while self.levers.replays.is_under_way() || self.accounts.lock().under_way() > 0 {
             sleep(LOOK).await;
         }
     }

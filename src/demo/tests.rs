@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::letters::decision::State;
+use mailroom_actors::domain::letters::run::Tracked;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -15,9 +17,10 @@ use serde_json::{Value, json};
 
 use super::background::Background;
 use super::queue::{DLQ_TOPIC, PARTITIONS, TOPIC};
-use super::worker::{Worker, WorkerEnd};
+use super::worker::{Begun, Worker, WorkerEnd};
 use super::*;
 use crate::config::Config;
+use crate::dlq::view::GroupView;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -72,6 +75,26 @@ impl Worker for Toy {
     fn pause(&self, paused: bool) -> LocalBoxFuture<'_, Result<(), String>> {
         self.paused.store(paused, Ordering::Relaxed);
         std::future::ready(Ok(())).boxed_local()
+    }
+
+    fn replay<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Begun, String>> {
+        std::future::ready(Ok(Begun { waiting: 3, matched: 0 })).boxed_local()
+    }
+
+    fn run(&self, _: &str) -> Option<Tracked> {
+        None
+    }
+
+    fn cancel<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<(), String>> {
+        std::future::ready(Ok(())).boxed_local()
+    }
+
+    fn groups(&self) -> Vec<GroupView> {
+        Vec::new()
+    }
+
+    fn states(&self, offsets: &[i64]) -> Vec<Option<State>> {
+        vec![None; offsets.len()]
     }
 
     fn kill_a_mailer(&self) {}
@@ -215,7 +238,8 @@ fn a_service_that_does_not_start_or_ends_badly_or_dies_fails_the_demo() {
 
 #[test]
 fn what_was_asked_for_happens_at_its_time_and_every_job_is_accounted_for_all_the_same() {
-    let events = "relay-down@0s..1s,slow@1s..1500ms,too-many@0s..1s,kill-mailer@1s,pool=16@1s,pause@1s";
+    let events =
+        "relay-down@0s..1s,slow@1s..1500ms,too-many@0s..1s,kill-mailer@1s,pool=16@1s,pause@1s,replay@1s";
     let events = events.split(',').map(|event| event.parse().unwrap()).collect();
     let options = DemoOptions { rate: 8, seconds: Some(2), events, ..DemoOptions::default() };
     let mut out = Vec::new();
@@ -233,10 +257,51 @@ fn what_was_asked_for_happens_at_its_time_and_every_job_is_accounted_for_all_the
         "the next mailer that ends an attempt is killed",
         "there are 16 mailers",
         "the intake is paused: what is in hand is finished, no more is taken",
+        "nothing to replay: none of 3 waiting letters has a cause that may pass",
         "the relay is as fast as before",
     ];
     assert_eq!(told, expected, "{text}");
     assert_eq!(row(&text, "missing"), 0, "{text}");
+}
+
+/// The service itself, which tries again at once and has a part in the queue before the demo begins.
+fn quick_service(mut config: Config) -> LocalBoxFuture<'static, Result<Box<dyn Worker>, String>> {
+    config.retry.base = Duration::from_millis(20);
+    config.breaker.failures = 1_000_000;
+    async move {
+        let worker = service::start(config).await?;
+        while !worker.scrape().await?.lines().any(|line| line == "mailroom_ready 1") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(worker)
+    }
+    .boxed_local()
+}
+
+#[test]
+fn what_died_while_the_relay_was_down_is_replayed_and_delivered_and_in_the_accounts() {
+    let events = "relay-down@0s..1500ms,replay@2s".split(',').map(|event| event.parse().unwrap()).collect();
+    let options = DemoOptions { rate: 6, seconds: Some(3), events, ..DemoOptions::default() };
+    let mut out = Vec::new();
+    let exit_code = run_with(options, quick_service, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(exit_code, 0, "{text}");
+    let told = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{text}"));
+    let numbers =
+        |line: &str| -> Vec<u64> { line.split(' ').filter_map(|word| word.parse().ok()).skip(1).collect() };
+    // `3 s  16 of 17 waiting letters are replayed, 20 a second` and `5 s  the replay is done: of 16 replayed 1 failed again`.
+    let begun = numbers(told("waiting letters are replayed"));
+    let done = numbers(told("the replay is done"));
+    assert!(begun[0] > 2 && begun[0] <= begun[1], "{text}");
+    assert_eq!(done[0], begun[0], "{text}");
+    assert_eq!(row(&text, "replayed and delivered"), done[0] - done[1], "{text}");
+    assert_eq!(row(&text, "replayed and dead-lettered again"), done[1], "{text}");
+    let settled =
+        row(&text, "delivered") + row(&text, "dead-lettered") - row(&text, "replayed and delivered");
+    assert_eq!(row(&text, "jobs produced"), settled, "{text}");
+    for none in ["delivered twice", "dead-lettered twice", "delivered and dead-lettered", "missing"] {
+        assert_eq!(row(&text, none), 0, "{text}");
+    }
 }
 
 /// Takes so many lines, then breaks like a pipe whose reader has left.

@@ -17,7 +17,7 @@ pub enum Scenario {
     InvalidAddress,
     /// `hasty-N`: rate limit at the first attempt only, so a retry saves the e-mail.
     LimitedOnce,
-    /// `busy-N`: rate limit at every attempt, `451 4.7.1 Too many requests`.
+    /// `busy-N`: rate limit at the first three attempts, `451 4.7.1 Too many requests`: it takes a replay to save the e-mail.
     Limited,
     /// `silent-N`: time-out, no answer to RCPT.
     SilentAtRcpt,

@@ -4,8 +4,12 @@
 use std::net::SocketAddr;
 
 use futures::future::LocalBoxFuture;
+use mailroom_actors::domain::letters::decision::State;
+use mailroom_actors::domain::letters::run::Tracked;
 
+pub use super::replays::Begun;
 use crate::config::Config;
+use crate::dlq::view::GroupView;
 
 /// A running service.
 pub trait Worker {
@@ -23,6 +27,21 @@ pub trait Worker {
 
     /// Stops the intake by hand, or starts it again; or says why not.
     fn pause(&self, paused: bool) -> LocalBoxFuture<'_, Result<(), String>>;
+
+    /// Replays every waiting letter whose cause may pass, as the run of this key; or says why not.
+    fn replay<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Begun, String>>;
+
+    /// A run over dead letters and how far it is; none where nothing is known of it.
+    fn run(&self, id: &str) -> Option<Tracked>;
+
+    /// Ends a run; or says why not.
+    fn cancel<'a>(&'a self, id: &'a str) -> LocalBoxFuture<'a, Result<(), String>>;
+
+    /// The dead letters by cause, the largest group first.
+    fn groups(&self) -> Vec<GroupView>;
+
+    /// What has become of the dead letters at these offsets; none where it is not known.
+    fn states(&self, offsets: &[i64]) -> Vec<Option<State>>;
 
     /// The next mailer that concludes an attempt dies of a panic.
     fn kill_a_mailer(&self);

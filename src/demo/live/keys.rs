@@ -20,6 +20,8 @@ pub enum Action {
     Shrink,
     /// The worker takes no more jobs, or takes them again.
     Pause,
+    /// The dead letters whose causes may pass go back on the queue.
+    Replay,
     Move(Movement),
     /// End the demo; a second time: at once.
     Quit,
@@ -44,6 +46,7 @@ pub fn action(key: &KeyEvent, place: Place) -> Option<Action> {
             't' => Action::TooMany,
             'k' => Action::KillMailer,
             'p' => Action::Pause,
+            'r' => Action::Replay,
             '+' | '=' => Action::Grow,
             '-' | '_' => Action::Shrink,
             'l' => Action::Move(Movement::Letters),
@@ -79,6 +82,7 @@ mod tests {
             ('t', Action::TooMany),
             ('k', Action::KillMailer),
             ('p', Action::Pause),
+            ('r', Action::Replay),
             ('+', Action::Grow),
             ('-', Action::Shrink),
             ('l', Action::Move(Movement::Letters)),

@@ -143,6 +143,7 @@ impl Live {
             Action::Slow => Lever::Slow(!relay.slow),
             Action::TooMany => Lever::TooMany(!relay.too_many),
             Action::KillMailer => Lever::KillMailer,
+            Action::Replay => Lever::Replay,
             // A pool that is larger already stays so.
             Action::Grow => Lever::Pool((size * 2).min(MOST_MAILERS.max(size)) as usize),
             Action::Pause => Lever::Pause(!self.readings.as_ref().is_some_and(|readings| readings.paused)),
@@ -157,6 +158,10 @@ impl Live {
     fn draw(&mut self, stage: &Stage, phase: Phase) -> io::Result<()> {
         let (letters, journal) = (letters(stage), self.journal.entries());
         let reasons = stage.accounts.lock().by_reason();
+        let groups = match self.place {
+            Place::Letters { .. } => stage.worker.groups(),
+            _ => Vec::new(),
+        };
         let scene = Scene {
             rate: stage.options.rate,
             http: stage.worker.http_address(),
@@ -166,6 +171,7 @@ impl Live {
             history: &self.history,
             relay: relay(stage),
             reasons: &reasons,
+            groups: &groups,
             letters: &letters,
             journal: &journal,
             place: self.place,
@@ -181,7 +187,12 @@ fn relay(stage: &Stage) -> Relay {
 }
 
 fn letters(stage: &Stage) -> Vec<Letter> {
-    stage.letters.lock().iter().cloned().collect()
+    let mut letters: Vec<Letter> = stage.letters.lock().iter().cloned().collect();
+    let offsets: Vec<i64> = letters.iter().map(|letter| letter.offset).collect();
+    for (letter, state) in letters.iter_mut().zip(stage.worker.states(&offsets)) {
+        letter.state = state;
+    }
+    letters
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::theme::Theme;
 use crate::demo::letter::Letter;
 use crate::demo::readings::Readings;
 use crate::demo::stage::Phase;
+use crate::dlq::view::GroupView;
 
 /// What is wrong with the relay, as those know who broke it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Scene<'a> {
     pub relay: Relay,
     /// Dead letters by cause and reason.
     pub reasons: &'a [(Cause, String, u64)],
+    /// Dead letters by cause as the service's index has them, the largest group first.
+    pub groups: &'a [GroupView],
     /// The last dead letters, the newest first.
     pub letters: &'a [Letter],
     /// The oldest first.

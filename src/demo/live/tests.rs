@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::letters::decision::State;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -12,12 +13,14 @@ use super::journal::Entry;
 use super::place::Movement;
 use super::*;
 use crate::demo::letter::{Attempt, Source};
+use crate::dlq::view::GroupView;
 
 /// Everything that a scene refers to.
 struct World {
     readings: Readings,
     history: History,
     reasons: Vec<(Cause, String, u64)>,
+    groups: Vec<GroupView>,
     letters: Vec<Letter>,
     journal: Vec<Entry>,
 }
@@ -31,6 +34,7 @@ fn world() -> World {
     }
     let letter = |offset: i64, cause: &str, to: &str, reason: &str| Letter {
         offset,
+        state: Some(if offset % 2 == 0 { State::Waiting } else { State::Replayed }),
         cause: cause.into(),
         stage: "rcpt".into(),
         error_reason: reason.into(),
@@ -51,7 +55,21 @@ fn world() -> World {
         idempotency_key: "demo-647".into(),
         message_id: "<59a242ea@shop.example>".into(),
     };
+    let group = |key: &str, states: [u64; 2], advice| GroupView {
+        key: key.into(),
+        count: states.iter().sum(),
+        states: ["waiting", "replayed"].into_iter().zip(states).collect(),
+        first: String::new(),
+        last: String::new(),
+        example: String::new(),
+        advice,
+    };
     World {
+        groups: vec![
+            group("invalid_recipient", [1_040, 0], "no"),
+            group("throttled", [2, 7], "replay"),
+            group("smtp_auth", [1, 0], "after-fix"),
+        ],
         readings: Readings {
             backlog: 12,
             in_flight: 1_034,
@@ -99,6 +117,7 @@ fn scene(world: &World, place: Place) -> Scene<'_> {
         history: &world.history,
         relay: Relay { down: false, slow: false, too_many: true },
         reasons: &world.reasons,
+        groups: &world.groups,
         letters: &world.letters,
         journal: &world.journal,
         place,
@@ -146,7 +165,7 @@ restarts         1
  1:01 ! actor died, starting it again
  1:15 ! circuit open
 
- d relay down  s slow  t no limit  k kill  +- mailers  p pause  l letters  q end"#;
+ d down  s slow  t easy  k kill  +- pool  p pause  r replay  l letters  q end"#;
     assert_eq!(text, expected.lines().collect::<Vec<_>>());
 }
 
@@ -158,7 +177,7 @@ fn a_tall_terminal_shows_the_last_dead_letters_too_and_a_wide_one_whole_reasons(
     assert!(has("451 4.7.1 Too many requests, says p***@customers.example"), "{text:#?}");
     assert!(has("─ The last dead letters ─"), "{text:#?}");
     assert!(
-        has(" 21:31:29  throttled          b***@customers.example  451 4.7.1 Too many requests"),
+        has(" 21:31:29  replayed   throttled          b***@customers.example  451 4.7.1 Too many requests"),
         "{text:#?}"
     );
     assert!(has("─ What happened ─") && has("circuit open"), "{text:#?}");
@@ -173,9 +192,19 @@ fn the_chosen_letter_is_marked_and_in_sight_and_shown_in_full() {
     assert_eq!(chosen, Place::Letters { chosen: Some(4) });
     let terminal = drawn(&scene(&world, chosen), 80, 24);
     let text = lines(&terminal);
-    assert!(text[4].starts_with("─ Dead letters: 26 of the last 30 ─"), "{text:#?}");
-    let line =
-        text.iter().position(|line| line.starts_with(" 21:31:04  invalid_recipient")).expect("in sight");
+    assert!(text[4].starts_with("─ Dead letters by cause ─"), "{text:#?}");
+    let groups = [
+        " 1,040  invalid_recipient  1,040 waiting                    no use to replay",
+        "     9  throttled          2 waiting, 7 replayed            replay: it may pass",
+        "     1  smtp_auth          1 waiting                        replay after a fix",
+    ];
+    assert_eq!(text[5..8], groups);
+    assert!(text[8].starts_with("─ Dead letters: 26 of the last 30 ─"), "{text:#?}");
+    assert_eq!(text[23], " ↑ ↓ choose  Enter shows one  r replay  Esc back  q end");
+    let line = text
+        .iter()
+        .position(|line| line.starts_with(" 21:31:04  waiting    invalid_recipient"))
+        .expect("in sight");
     let buffer = terminal.backend().buffer();
     let marked: Vec<usize> = (0..24)
         .filter(|y| buffer[(1, *y as u16)].modifier.contains(ratatui::style::Modifier::REVERSED))
@@ -185,6 +214,7 @@ fn the_chosen_letter_is_marked_and_in_sight_and_shown_in_full() {
     let text = lines(&drawn(&scene(&world, chosen.moved(Movement::In, &world.letters)), 80, 24)).join("\n");
     for told in [
         "─ Dead letter email-dlq-0-4 ─",
+        " state        waiting\n",
         " cause        invalid_recipient\n",
         " reply        550 5.1.1\n",
         " not reached  n***@customers.example\n",
@@ -240,6 +270,7 @@ proptest! {
             scene.letters = &[];
             scene.journal = &[];
             scene.reasons = &[];
+            scene.groups = &[];
         }
         drawn(&scene, width, height);
     }

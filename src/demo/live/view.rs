@@ -28,7 +28,7 @@ pub fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     draw_head(frame, head, scene);
     match scene.place {
         Place::Overview => draw_overview(frame, body, scene),
-        Place::Letters { chosen } => letters_view::draw_list(frame, body, scene, Some(chosen)),
+        Place::Letters { chosen } => letters_view::draw(frame, body, scene, chosen),
         Place::Letter { offset, scrolled } => letters_view::draw_one(frame, body, scene, offset, scrolled),
     }
     frame.render_widget(Paragraph::new(key_line(scene)), keys);
@@ -222,16 +222,19 @@ fn draw_journal(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
 fn key_line(scene: &Scene<'_>) -> Line<'static> {
     let keys: &[(&str, &str)] = match scene.place {
         Place::Overview => &[
-            ("d", if scene.relay.down { "relay up" } else { "relay down" }),
+            ("d", if scene.relay.down { "up" } else { "down" }),
             ("s", if scene.relay.slow { "fast" } else { "slow" }),
-            ("t", if scene.relay.too_many { "no limit" } else { "too many" }),
+            ("t", if scene.relay.too_many { "easy" } else { "strict" }),
             ("k", "kill"),
-            ("+-", "mailers"),
+            ("+-", "pool"),
             ("p", if scene.readings.is_some_and(|readings| readings.paused) { "go on" } else { "pause" }),
+            ("r", "replay"),
             ("l", "letters"),
             ("q", "end"),
         ],
-        Place::Letters { .. } => &[("↑ ↓", "choose"), ("Enter", "shows one"), ("Esc", "back"), ("q", "end")],
+        Place::Letters { .. } => {
+            &[("↑ ↓", "choose"), ("Enter", "shows one"), ("r", "replay"), ("Esc", "back"), ("q", "end")]
+        }
         Place::Letter { .. } => &[("↑ ↓", "scroll"), ("Esc", "back"), ("q", "end")],
     };
     let spans = keys.iter().flat_map(|(key, what)| {

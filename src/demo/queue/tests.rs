@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use mailroom_actors::domain::failure::Cause;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
@@ -75,6 +76,38 @@ async fn a_flow_that_nobody_takes_waits_before_the_mock_cluster_drops_anything()
         left += high;
     }
     assert_eq!(left, i64::try_from(produced).unwrap());
+    drop(client);
+    assert!(queue.close(LONG).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replayed_job_is_read_and_no_other_is_taken_for_one() {
+    let queue = MockQueue::start().await.unwrap();
+    let accounts = SharedAccounts::default();
+    let letters = LetterReader::start(queue.brokers(), Arc::clone(&accounts), Arc::default()).unwrap();
+    let client: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", queue.brokers()).create().unwrap();
+    let letter = r#"{"idempotency_key": "demo-0", "cause": "quota", "error_reason": "x"}"#;
+    accounts.lock().open();
+    client.send(FutureRecord::<(), _>::to(DLQ_TOPIC).payload(letter), LONG).await.unwrap();
+    for number in 1..21 {
+        accounts.lock().open();
+        let key = format!("demo-{number}");
+        let headers = OwnedHeaders::new().insert(Header { key: "idempotency-key", value: Some(&key) });
+        let headers = match number % 2 {
+            0 => headers.insert(Header { key: "mailroom-replay-id", value: Some("0-1") }),
+            _ => headers,
+        };
+        let job =
+            FutureRecord::<(), _>::to(TOPIC).partition(number % PARTITIONS).payload("{}").headers(headers);
+        client.send(job, LONG).await.unwrap();
+    }
+    let headers = OwnedHeaders::new().insert(Header { key: "mailroom-replay-id", value: Some("0-1") });
+    client.send(FutureRecord::<(), _>::to(TOPIC).payload("{}").headers(headers), LONG).await.unwrap();
+    assert!(letters.finish(LONG).await);
+    let replays = accounts.lock().replays();
+    let totals = accounts.lock().totals();
+    assert_eq!((replays.replayed, replays.open, totals.strangers), (10, 10, 1));
     drop(client);
     assert!(queue.close(LONG).await);
 }

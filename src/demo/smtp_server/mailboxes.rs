@@ -1,6 +1,6 @@
 //! Whom the demo's mail server knows: what it says to each recipient, and where what it takes is told.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,8 +13,8 @@ use crate::demo::traffic::Scenario;
 pub(super) struct Mailboxes {
     on_delivery: OnDelivery,
     pub(super) mood: Arc<Mood>,
-    /// Recipients that were told once to come back later, and have not been back yet.
-    sent_away: Mutex<HashSet<String>>,
+    /// How often those were told to come back later whose e-mail has not been taken yet.
+    sent_away: Mutex<HashMap<String, u32>>,
 }
 
 /// What becomes of a `RCPT TO`.
@@ -34,23 +34,26 @@ impl Mailboxes {
 
     /// What the server says to this recipient now.
     pub(super) fn welcome(&self, recipient: &str) -> Welcome {
-        const TOO_MANY: Welcome = Welcome::Refused("451 4.7.1 Too many requests");
         match Scenario::of_recipient(recipient) {
             Scenario::Fine => Welcome::Taken,
             Scenario::InvalidAddress => Welcome::Refused("550 5.1.1 No such user"),
-            Scenario::Limited => TOO_MANY,
-            Scenario::LimitedOnce => {
-                let mut sent_away = self.sent_away.lock();
-                if sent_away.remove(recipient) {
-                    Welcome::Taken
-                } else {
-                    sent_away.insert(recipient.to_owned());
-                    TOO_MANY
-                }
-            }
+            Scenario::Limited => self.taken_after(recipient, 3),
+            Scenario::LimitedOnce => self.taken_after(recipient, 1),
             Scenario::SilentAtRcpt => Welcome::Silence,
             Scenario::SilentAtData => Welcome::TakenThenSilence,
         }
+    }
+
+    /// Taken once the recipient was sent away so often.
+    fn taken_after(&self, recipient: &str, refusals: u32) -> Welcome {
+        let mut sent_away = self.sent_away.lock();
+        let times = sent_away.entry(recipient.to_owned()).or_default();
+        if *times == refusals {
+            sent_away.remove(recipient);
+            return Welcome::Taken;
+        }
+        *times += 1;
+        Welcome::Refused("451 4.7.1 Too many requests")
     }
 
     /// The e-mail was taken for these recipients.

@@ -102,6 +102,8 @@ async fn an_invalid_address_and_a_rate_limit_are_refused_at_rcpt() {
     }
     assert_eq!(client.ask("DATA\r\n"), "554 5.5.1 No valid recipients\r\n");
     assert!(book.lock().is_empty());
+    // Who was sent away three times, and so is a dead letter, is served when it is replayed.
+    assert!(client.ask("RCPT TO:<busy-2@customers.example>\r\n").starts_with("250 "));
     assert!(server.stop(LONG).await);
 }
 

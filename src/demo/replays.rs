@@ -1,0 +1,195 @@
+//! The demo's replays: which dead letters are put back on the queue, and what is told of it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use mailroom_actors::domain::letters::decision::State;
+use mailroom_actors::domain::letters::filter::Filter;
+use mailroom_actors::domain::letters::group::Advice;
+use mailroom_actors::domain::letters::name::LetterName;
+use mailroom_actors::domain::letters::rules::Action;
+use mailroom_actors::domain::letters::run::Standing;
+
+use super::accounts::{Replays as Books, SharedAccounts};
+use super::worker::Worker;
+use crate::dlq::archive::{Archive, Refused};
+use crate::dlq::request::{Request, run_id};
+
+/// Letters a second.
+const RATE: f64 = 20.0;
+/// What is kept with every letter.
+const REASON: &str = "the demo's key";
+/// A run that was cancelled may still have a batch in hand, for a turn of the owner's.
+const LAST_BATCH: Duration = Duration::from_secs(1);
+/// A run that nothing is known of after this time was never written.
+const UNHEARD: Duration = Duration::from_secs(10);
+
+/// What a replay begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Letters that waited.
+    pub waiting: u64,
+    /// How many of them are replayed.
+    pub matched: u64,
+}
+
+/// Replays every waiting letter whose cause may pass, by the index's advice, as the run of this key. Where there is none
+/// nothing is begun.
+///
+/// # Errors
+/// When the run can't be written, in words.
+pub(super) async fn begin(archive: &Archive, key: &str) -> Result<Begun, String> {
+    let waiting = Filter { state: Some(State::Waiting), ..Filter::default() };
+    let (waiting, letters) = {
+        let index = archive.shelf.index.read();
+        let page = index.page(&waiting, None, index.len());
+        let may_pass = page.letters.iter().filter(|(_, row)| Advice::of(row.cause) == Advice::Replay);
+        let letters: BTreeSet<LetterName> = may_pass.map(|(name, _)| *name).collect();
+        (page.letters.len() as u64, letters)
+    };
+    let nothing = Begun { waiting, matched: 0 };
+    if letters.is_empty() {
+        return Ok(nothing);
+    }
+    let request = Request {
+        action: Action::Replay,
+        filter: Filter { state: Some(State::Waiting), letters, ..Filter::default() },
+        reason: REASON.into(),
+        rate: Some(RATE),
+        canary: 0,
+        max: None,
+        include_permanent: false,
+        include_parked: false,
+        value: None,
+        by: "demo".into(),
+    };
+    let now = Utc::now();
+    if archive.preview(&request, now).map_err(in_words)?.will == 0 {
+        return Ok(nothing);
+    }
+    let run = archive.submit(&request, Some(key), now).await.map_err(in_words)?;
+    Ok(Begun { waiting, matched: run.total() })
+}
+
+/// Ends the run of this id: what it has not replayed stays as it is.
+///
+/// # Errors
+/// When that can't be written, or there is no such run, in words.
+pub(super) async fn cancel(archive: &Archive, id: &str) -> Result<(), String> {
+    archive.cancel(id, "demo", Utc::now()).await.map(drop).map_err(in_words)
+}
+
+fn in_words(refused: Refused) -> String {
+    match refused {
+        Refused::Wrong(mistakes) => mistakes.join("; "),
+        Refused::Missing(text) | Refused::Failed(text) => text,
+    }
+}
+
+/// The replay that is under way, one at a time: it is over once every job of it is settled.
+#[derive(Debug, Default)]
+pub(super) struct Replays {
+    current: RefCell<Option<Current>>,
+    asked: Cell<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    id: String,
+    began: Instant,
+    cancelled: Option<Instant>,
+    /// What had come of replays before.
+    before: Books,
+}
+
+impl Replays {
+    /// Begins one, and returns what has happened, in words.
+    pub(super) async fn begin(&self, worker: &dyn Worker, accounts: &SharedAccounts) -> String {
+        if let Some(current) = self.current() {
+            return match worker.run(&current.id).map_or(0, |run| run.left()) {
+                0 => "no second replay yet: jobs of the one under way are not settled".into(),
+                left => format!("no second replay yet: {left} letters of the one under way are to come"),
+            };
+        }
+        self.asked.set(self.asked.get() + 1);
+        let key = format!("demo-{}", self.asked.get());
+        // Known before it is asked for: who asks may be gone before the answer comes.
+        let (id, began, before) = (run_id(Some(&key), Utc::now()), Instant::now(), accounts.lock().replays());
+        self.current.replace(Some(Current { id, began, cancelled: None, before }));
+        let (text, has_begun) = match worker.replay(&key).await {
+            Ok(Begun { waiting: 0, .. }) => ("nothing to replay: no dead letter waits".into(), false),
+            Ok(Begun { waiting, matched: 0 }) => {
+                let text =
+                    format!("nothing to replay: none of {waiting} waiting letters has a cause that may pass");
+                (text, false)
+            }
+            Ok(Begun { waiting, matched }) => {
+                let text = format!(
+                    "{matched} of {waiting} waiting letters are replayed, {RATE} a second: their causes may pass"
+                );
+                (text, true)
+            }
+            Err(error) => (format!("nothing is replayed: {error}"), false),
+        };
+        if !has_begun {
+            self.current.replace(None);
+        }
+        text
+    }
+
+    /// What has come of the replay under way, in words, once it is over; none before.
+    pub(super) fn look(&self, worker: &dyn Worker, accounts: &SharedAccounts) -> Option<String> {
+        let current = self.current()?;
+        let Some(run) = worker.run(&current.id) else {
+            return (current.began.elapsed() > UNHEARD).then(|| {
+                self.current.replace(None);
+                "nothing is heard of the replay".into()
+            });
+        };
+        let was_cut = run.standing() == Standing::Cancelled;
+        if run.standing() == Standing::Running
+            || was_cut && current.cancelled.is_some_and(|at| at.elapsed() < LAST_BATCH)
+        {
+            return None;
+        }
+        let books = accounts.lock().replays();
+        let replayed = run.acted();
+        if books.replayed - current.before.replayed < replayed || books.open > 0 {
+            return None;
+        }
+        self.current.replace(None);
+        let failed_again = books.failed_again - current.before.failed_again;
+        Some(match (was_cut, run.skipped()) {
+            (true, _) => format!(
+                "the replay is cut short: of {replayed} replayed {failed_again} failed again, {} letters wait as before",
+                run.left()
+            ),
+            (false, 0) => format!("the replay is done: of {replayed} replayed {failed_again} failed again"),
+            (false, skipped) => {
+                format!(
+                    "the replay is done: of {replayed} replayed {failed_again} failed again, {skipped} were skipped"
+                )
+            }
+        })
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.current.borrow().is_some()
+    }
+
+    /// Ends the one under way, if there is one: what is replayed is still awaited, no more is.
+    pub(super) async fn cancel(&self, worker: &dyn Worker) {
+        let Some(current) = self.current() else { return };
+        // What can't be cancelled goes on, and is in the books all the same.
+        let _ = worker.cancel(&current.id).await;
+        if let Some(current) = self.current.borrow_mut().as_mut() {
+            current.cancelled = Some(Instant::now());
+        }
+    }
+
+    fn current(&self) -> Option<Current> {
+        self.current.borrow().clone()
+    }
+}
