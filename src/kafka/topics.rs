@@ -99,7 +99,13 @@ pub async fn missing(config: &config::Kafka, topics: Vec<String>) -> Result<Vec<
 /// where it is not there, and may not be made, only work on dead letters is off.
 fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), StartProblem> {
     let topic = &config.decisions_topic;
-    let is_there = exists(observer, config, topic, ANSWER_TIMEOUT)?;
+    let is_there = match exists(observer, config, topic, ANSWER_TIMEOUT) {
+        Err(StartProblem::Misconfigured(error)) => {
+            tracing::warn!(error, "nothing can be replayed without the topic of decisions");
+            return Ok(());
+        }
+        answer => answer?,
+    };
     let (letters, decisions) = (partitions(observer, &config.dlq_topic), partitions(observer, topic));
     if is_there && decisions >= letters {
         return Ok(());
