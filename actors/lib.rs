@@ -6,6 +6,7 @@
 //!                                │                 │  └── wake-up (delayed message to itself)
 //!                                └── due retry ────┤
 //!                                                  └─ exhausted / permanent ─► DeadLetters ─ack─► Ticket::settle
+//! email-queue ◄── job, decision ── DlqOwner ◄── runs, the redriver's plan ── email-dlq      (one transaction)
 //!                    Supervisor: starts, watches, restarts, resizes, stops      Metrics ◄─ every actor's events
 //! ```
 //!
@@ -24,7 +25,9 @@
 //! 5. Every queue, wait, retry, reply, byte count and restart has a bound, and the bound has a name. What is
 //!    queued between actors is bounded by the credits: nothing is taken beyond them.
 //! 6. A result belongs to an assignment: what arrives after its partition was revoked changes nothing.
-//! 7. Time is passed in, or tokio's: everything here runs under its paused clock.
+//! 7. Only the owner of a partition of the dead letter queue decides on its letters, and what it decides is written
+//!    together with what it does. After any failure it begins anew with what is written.
+//! 8. Time is passed in, or tokio's: everything here runs under its paused clock.
 //!
 //! # Reading order
 
