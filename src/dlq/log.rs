@@ -18,6 +18,7 @@ use mailroom_actors::domain::letters::owner::{Act, Batch, Known, MAX_BATCH, Open
 use mailroom_actors::domain::letters::redrive::{Plan, Redrive};
 use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::notice;
@@ -31,12 +32,15 @@ use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::membership::Membership;
 use crate::kafka::scribe::{Outgoing, Scribe, Unwritten};
+use crate::kafka::topics;
 
 /// A million decisions are read in 1.3 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks at whether the main queue stalls.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
+/// A million letters are looked through in some milliseconds, on the thread that sends e-mails.
+const BETWEEN_SCANS: Duration = Duration::from_secs(5);
 /// So many bytes of letters are fetched for one batch, and one more.
 const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
 
@@ -47,6 +51,8 @@ pub struct KafkaLetterLog {
     redrive: Option<Redrive>,
     /// Who hears of parked letters.
     notify: Option<String>,
+    /// When the index was last looked through in vain for letters that are due.
+    nothing_due: Mutex<HashMap<i32, Instant>>,
     replay_topic: String,
     /// Letters a second, of all partitions together.
     rate: f64,
@@ -95,6 +101,7 @@ impl KafkaLetterLog {
             membership,
             redrive,
             notify,
+            nothing_due: Mutex::default(),
             replay_topic: dlq.replay_topic.clone(),
             rate: dlq.rate,
             work,
@@ -162,10 +169,19 @@ impl LetterLog for KafkaLetterLog {
     }
 
     fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)> {
-        let redrive = self.redrive.as_ref().filter(|_| self.shelf.is_complete());
-        redrive.map_or_else(Vec::new, |redrive| {
-            self.shelf.index.read().due(partition, redrive, now_ms, MAX_BATCH)
-        })
+        let Some(redrive) = self.redrive.as_ref().filter(|_| self.shelf.is_complete()) else {
+            return Vec::new();
+        };
+        let mut nothing_due = self.nothing_due.lock();
+        if nothing_due.get(&partition).is_some_and(|looked| looked.elapsed() < BETWEEN_SCANS) {
+            return Vec::new();
+        }
+        let due = self.shelf.index.read().due(partition, redrive, now_ms, MAX_BATCH);
+        match due.is_empty() {
+            true => drop(nothing_due.insert(partition, Instant::now())),
+            false => drop(nothing_due.remove(&partition)),
+        }
+        due
     }
 
     fn notice(&self, now_ms: i64) -> Option<Record> {
@@ -251,27 +267,35 @@ impl Desk {
         self.scribes.remove(&partition);
         let scribe = Scribe::open(&self.kafka, partition, self.transactional)?;
         let mut opened = Opened::default();
-        self.fetcher.read_all(&self.kafka.decisions_topic, partition, READ_TIMEOUT, |record| match record
-            .key()
-            .and_then(|key| Said::read(key, record.value()))
-        {
-            Some(Said::Decided(letter, decision)) if letter.partition == partition => {
-                let known = Known {
-                    letter_timestamp_ms: decision.letter_timestamp_ms,
-                    state: decision.latest.state,
-                    decided_at: record.offset(),
-                };
-                opened.known.insert(letter.offset, known);
-            }
-            Some(Said::Forgotten(letter)) if letter.partition == partition => {
-                opened.known.remove(&letter.offset);
-            }
-            Some(Said::Notified { at_ms }) => opened.notified_ms = Some(at_ms),
-            Some(Said::Progress(id, of, progress)) if of == partition => {
-                opened.progress.insert(id, progress);
-            }
-            _ => {}
-        })?;
+        let read =
+            self.fetcher.read_all(
+                &self.kafka.decisions_topic,
+                partition,
+                READ_TIMEOUT,
+                |record| match record.key().and_then(|key| Said::read(key, record.value())) {
+                    Some(Said::Decided(letter, decision)) if letter.partition == partition => {
+                        let known = Known {
+                            letter_timestamp_ms: decision.letter_timestamp_ms,
+                            state: decision.latest.state,
+                            decided_at: record.offset(),
+                        };
+                        opened.known.insert(letter.offset, known);
+                    }
+                    Some(Said::Forgotten(letter)) if letter.partition == partition => {
+                        opened.known.remove(&letter.offset);
+                    }
+                    Some(Said::Notified { at_ms }) => opened.notified_ms = Some(at_ms),
+                    Some(Said::Progress(id, of, progress)) if of == partition => {
+                        opened.progress.insert(id, progress);
+                    }
+                    _ => {}
+                },
+            );
+        if read.is_err() {
+            // The dead letter queue may have more partitions than it had.
+            topics::follow_partitions(&self.kafka);
+        }
+        read?;
         self.scribes.insert(partition, scribe);
         Ok(opened)
     }

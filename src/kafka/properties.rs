@@ -150,6 +150,8 @@ pub fn member(config: &config::Kafka) -> ClientConfig {
         .set("partition.assignment.strategy", "range")
         .set("heartbeat.interval.ms", "1000")
         .set("socket.timeout.ms", "10000")
+        // So soon a new partition of the queue has an owner.
+        .set("topic.metadata.refresh.interval.ms", "15000")
         // It is paused at once.
         .set("queued.max.messages.kbytes", "64")
         .set("fetch.message.max.bytes", "65536");

@@ -95,6 +95,15 @@ pub async fn missing(config: &config::Kafka, topics: Vec<String>) -> Result<Vec<
         .map_err(|e| StartProblem::Away(format!("looking for the topics failed: {e}")))?
 }
 
+/// Gives the topic of decisions as many partitions as the dead letter queue has, where it may. Blocks; what hinders it is
+/// in the log.
+pub fn follow_partitions(config: &config::Kafka) {
+    let followed = watermarks::observer(config).and_then(|observer| ensure_decisions(&observer, config));
+    if let Err(error) = followed {
+        tracing::warn!(%error, "the topic of decisions can't be looked at just now");
+    }
+}
+
 /// The topic of decisions, compacted, with a partition for each of the dead letter queue's. E-mail goes out without it, so
 /// where it is not there, and may not be made, only work on dead letters is off.
 fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), StartProblem> {

@@ -167,7 +167,7 @@ fn a_selection_says_what_would_be_done_and_freezes_the_oldest() {
 }
 
 #[test]
-fn a_repeat_of_a_letter_is_shown_and_never_acted_on() {
+fn a_repeat_of_a_letter_is_shown_and_never_replayed() {
     let mut index = Index::new(10);
     index.add(name(0, 0), &summary(0), None);
     index.add(name(1, 0), &Summary { timestamp_ms: 1, ..summary(0) }, None);
@@ -176,6 +176,7 @@ fn a_repeat_of_a_letter_is_shown_and_never_acted_on() {
     let selection = index.select(&Filter::default(), &rules(Action::Replay), None, 0);
     assert_eq!((selection.will(), selection.skipped[Skip::Already as usize]), (2, 1));
     assert!(!selection.letters[&1].contains(0));
+    assert_eq!(index.select(&Filter::default(), &rules(Action::Discard), None, 0).will(), 3);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::name::LetterName;
 use super::offsets::OffsetSet;
 use super::redrive::{Plan, Redrive};
 use super::row::{Columns, Row};
-use super::rules::{Rules, Skip};
+use super::rules::{Action, Rules, Skip};
 use crate::domain::failure::Cause;
 
 /// How many letters a preview shows.
@@ -142,8 +142,9 @@ impl Index {
             for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
                 selection.matched += 1;
                 let row = columns.row(at);
-                let verdict =
-                    if row.is_repeat { Err(Skip::Already) } else { rules.judge(&row.facts(), now_ms) };
+                // The first of them is replayed; both may be put away.
+                let is_again = row.is_repeat && rules.action == Action::Replay;
+                let verdict = if is_again { Err(Skip::Already) } else { rules.judge(&row.facts(), now_ms) };
                 match verdict {
                     Ok(_) => {
                         let name = LetterName { partition, offset: row.offset };

@@ -165,19 +165,21 @@ fn what_can_not_be_replayed_is_skipped_and_blocks_nothing() {
     worker.stop();
 }
 
-/// Kills of one run, and how many letters it is over: short by default, `REPLAY_KILLS=100 REPLAY_LETTERS=20000` for long.
+/// Kills of one run, how many letters it is over, and by how many workers: short by default; for long
+/// `REPLAY_KILLS=100 REPLAY_LETTERS=20000 REPLAY_WORKERS=1`.
 #[test]
 #[allow(clippy::print_stdout, reason = "it is for who asks with --nocapture")]
 fn workers_that_are_killed_at_any_time_during_a_run_neither_repeat_nor_lose_a_letter() {
     let number =
         |name: &str, usual: usize| std::env::var(name).ok().map_or(usual, |text| text.parse().expect(name));
     let (kills, count) = (number("REPLAY_KILLS", 4), number("REPLAY_LETTERS", 400));
+    let replicas = number("REPLAY_WORKERS", 3);
     let queue = Queue::with_letters(Kafka::shared(), 3);
     let letters = Letters::put(&queue, 3, count);
     let sink = SmtpSink::start(&[]);
     let settings =
         Settings::new(&queue, sink.port()).session(Duration::from_secs(6)).set("smtp.max_rate", "1/s");
-    let mut workers: Vec<TestWorker> = (0..3).map(|_| TestWorker::start(&settings)).collect();
+    let mut workers: Vec<TestWorker> = (0..replicas).map(|_| TestWorker::start(&settings)).collect();
     workers.iter().for_each(TestWorker::wait_until_ready);
     let run = letters.replay("r1", count as f64 / (kills as f64 * 2.0));
     letters.ask(&run);
@@ -195,4 +197,39 @@ fn workers_that_are_killed_at_any_time_during_a_run_neither_repeat_nor_lose_a_le
     let twice: Vec<_> = replayed.iter().filter(|(_, times)| **times > 1).collect();
     println!("{kills} kills, {count} letters: {} missing, {} twice", count - replayed.len(), twice.len());
     assert_eq!(replayed, each_once(count));
+}
+
+#[test]
+fn without_transactions_a_run_puts_each_job_back_and_then_marks_its_letter() {
+    let queue = Queue::with_letters(Kafka::shared(), 2);
+    let letters = Letters::put(&queue, 2, 25);
+    let sink = SmtpSink::start(&[]);
+    let worker = TestWorker::start(&Settings::new(&queue, sink.port()).set("dlq.transactions", "off"));
+    worker.wait_until_ready();
+    let run = letters.replay("r1", 20.0);
+    letters.ask(&run);
+    letters.wait_until_done(&run);
+    assert_eq!(replayed(&queue), each_once(25));
+    let guarantee = worker.get("/dlq/runs/r1").json()["guarantee"].clone();
+    assert_eq!(guarantee, "at-least-once");
+    worker.stop();
+}
+
+#[test]
+fn a_partition_that_the_queue_gets_later_has_an_owner_too() {
+    let queue = Queue::with_letters(Kafka::shared(), 1);
+    let sink = SmtpSink::start(&[]);
+    let worker = TestWorker::start(&Settings::new(&queue, sink.port()));
+    worker.wait_until_ready();
+    queue.kafka.tool(
+        "org.apache.kafka.tools.TopicCommand",
+        &["--alter", "--topic", &queue.dlq_topic, "--partitions", "3"],
+    );
+    until("the partitions", || (queue.kafka.partitions(&queue.dlq_topic).len() == 3).then_some(()));
+    let letters = Letters::put(&queue, 3, 12);
+    let run = letters.replay("r1", 20.0);
+    letters.ask(&run);
+    letters.wait_until_done(&run);
+    assert_eq!(replayed(&queue), each_once(12));
+    worker.stop();
 }
