@@ -250,6 +250,9 @@ impl Desk {
             }
             if looked.elapsed() >= BETWEEN_LOOKS {
                 looked = Instant::now();
+                if self.kafka.create_topics && self.settled.lacks_partitions(&self.kafka.decisions_topic) {
+                    topics::follow_partitions(&self.kafka);
+                }
                 match self.settled.stalled_records(&self.kafka.topic) {
                     Ok(records) => self.stalled.store(records, Ordering::Relaxed),
                     // What is not known is not alarming; that brokers are away is told elsewhere.
@@ -291,10 +294,6 @@ impl Desk {
                     _ => {}
                 },
             );
-        if read.is_err() {
-            // The dead letter queue may have more partitions than it had.
-            topics::follow_partitions(&self.kafka);
-        }
         read?;
         self.scribes.insert(partition, scribe);
         Ok(opened)

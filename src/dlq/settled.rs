@@ -34,6 +34,11 @@ impl Settled {
         })
     }
 
+    /// Whether the topic of decisions has fewer partitions than the dead letter queue, or none.
+    pub fn lacks_partitions(&self, decisions: &str) -> bool {
+        self.ends.partitions(decisions) < self.ends.partitions(&self.letters)
+    }
+
     /// How many records of `topic` an open transaction holds up.
     ///
     /// # Errors

@@ -69,6 +69,12 @@ impl Ends {
         Ok(ends)
     }
 
+    /// How many partitions the topic has; 0 where it is not there, or nobody answers.
+    pub fn partitions(&self, topic: &str) -> usize {
+        let metadata = self.observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
+        metadata.map_or(0, |metadata| metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
+    }
+
     /// How many records lie behind the first open transaction, or are a part of it.
     ///
     /// # Errors

@@ -52,6 +52,7 @@ fn cluster_of(brokers: i32, partitions: i32) -> (Cluster, config::Kafka) {
     let cluster = MockCluster::new(brokers).unwrap();
     cluster.create_topic(TOPIC, partitions, 1).unwrap();
     cluster.create_topic(LETTERS, 1, 1).unwrap();
+    cluster.create_topic(&format!("{LETTERS}-decisions"), 1, 1).unwrap();
     let mut config = configuration(&cluster.bootstrap_servers());
     // The in-process cluster ends a rebalance after a member has left only when a session could have.
     for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "200")] {

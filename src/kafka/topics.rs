@@ -45,7 +45,8 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     let missing_topic = !exists(&observer, config, &config.topic, ANSWER_TIMEOUT)?;
     let missing_letters = !exists(&observer, config, &config.dlq_topic, ANSWER_TIMEOUT)?;
     if !missing_topic && !missing_letters {
-        return ensure_decisions(&observer, config);
+        provide_for_decisions(&observer, config);
+        return Ok(());
     }
     let missing: Vec<&str> = [(missing_topic, &config.topic), (missing_letters, &config.dlq_topic)]
         .into_iter()
@@ -70,7 +71,8 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
         create(&admin, &config.dlq_topic, -1, &settings)?;
         wait_until_known(&observer, config, &config.dlq_topic)?;
     }
-    ensure_decisions(&observer, config)
+    provide_for_decisions(&observer, config);
+    Ok(())
 }
 
 /// Those of `topics` that the brokers do not know. Needs a tokio runtime.
@@ -95,12 +97,19 @@ pub async fn missing(config: &config::Kafka, topics: Vec<String>) -> Result<Vec<
         .map_err(|e| StartProblem::Away(format!("looking for the topics failed: {e}")))?
 }
 
-/// Gives the topic of decisions as many partitions as the dead letter queue has, where it may. Blocks; what hinders it is
-/// in the log.
+/// Makes the topic of decisions, or gives it as many partitions as the dead letter queue has, where it may. Blocks; what
+/// hinders it is in the log.
 pub fn follow_partitions(config: &config::Kafka) {
-    let followed = watermarks::observer(config).and_then(|observer| ensure_decisions(&observer, config));
-    if let Err(error) = followed {
-        tracing::warn!(%error, "the topic of decisions can't be looked at just now");
+    match watermarks::observer(config) {
+        Ok(observer) => provide_for_decisions(&observer, config),
+        Err(error) => tracing::warn!(%error, "the topic of decisions can't be looked at just now"),
+    }
+}
+
+/// E-mail goes out without the topic of decisions: what is wrong with it hinders only work on dead letters.
+fn provide_for_decisions(observer: &Observer, config: &config::Kafka) {
+    if let Err(error) = ensure_decisions(observer, config) {
+        tracing::warn!(%error, "nothing can be replayed without the topic of decisions");
     }
 }
 
@@ -108,13 +117,7 @@ pub fn follow_partitions(config: &config::Kafka) {
 /// where it is not there, and may not be made, only work on dead letters is off.
 fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), StartProblem> {
     let topic = &config.decisions_topic;
-    let is_there = match exists(observer, config, topic, ANSWER_TIMEOUT) {
-        Err(StartProblem::Misconfigured(error)) => {
-            tracing::warn!(error, "nothing can be replayed without the topic of decisions");
-            return Ok(());
-        }
-        answer => answer?,
-    };
+    let is_there = exists(observer, config, topic, ANSWER_TIMEOUT)?;
     let (letters, decisions) = (partitions(observer, &config.dlq_topic), partitions(observer, topic));
     if is_there && decisions >= letters {
         return Ok(());
@@ -139,14 +142,8 @@ fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), S
         }
         return Ok(());
     }
-    let made = create(&admin, topic, i32::try_from(letters).unwrap_or(-1), &[("cleanup.policy", "compact")]);
-    match made.and_then(|()| wait_until_known(observer, config, topic)) {
-        Err(StartProblem::Misconfigured(error)) => {
-            tracing::warn!(error, "nothing can be replayed without the topic of decisions");
-            Ok(())
-        }
-        other => other,
-    }
+    create(&admin, topic, i32::try_from(letters).unwrap_or(-1), &[("cleanup.policy", "compact")])?;
+    wait_until_known(observer, config, topic)
 }
 
 /// How many partitions the topic has, as far as it is known.

@@ -8,7 +8,7 @@ use crate::kafka::send::{Job, Sender};
 use crate::kafka::{StartProblem, rights, topics};
 
 #[tokio::test]
-async fn where_both_topics_exist_there_is_nothing_to_do() {
+async fn where_all_topics_exist_there_is_nothing_to_do() {
     let (_cluster, config) = cluster(1);
     // The in-process cluster answers no admin call at all: one would end in `Away`.
     assert_eq!(topics::ensure(&config).await, Ok(()));
@@ -22,6 +22,18 @@ async fn a_missing_topic_that_may_not_be_created_is_a_matter_of_configuration() 
     let problem = topics::ensure(&config).await.unwrap_err();
     let StartProblem::Misconfigured(text) = problem else { panic!("{problem:?}") };
     assert!(text.contains("elsewhere") && text.contains("kafka.create_topics"), "{text}");
+}
+
+#[tokio::test]
+async fn the_topic_of_decisions_hinders_no_e_mail_where_it_is_missing_or_may_not_be_seen() {
+    let (cluster, mut config) = cluster(1);
+    config.create_topics = false;
+    let decisions = std::mem::replace(&mut config.decisions_topic, "elsewhere".into());
+    assert_eq!(topics::ensure(&config).await, Ok(()));
+    config.decisions_topic = decisions;
+    let forbidden = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.topic_error(&config.decisions_topic, forbidden).unwrap();
+    assert_eq!(topics::ensure(&config).await, Ok(()));
 }
 
 #[tokio::test]
