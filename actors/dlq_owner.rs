@@ -112,8 +112,11 @@ impl DlqOwner {
         let owned = self.parts.log.partitions();
         let lost: Vec<i32> = self.partitions.keys().copied().filter(|known| !owned.contains(known)).collect();
         for partition in lost {
-            self.partitions.remove(&partition);
             self.parts.log.close(partition);
+            // A task that is under way ends first: what it writes must not meet what a later opening made.
+            if !matches!(self.partitions.get(&partition), Some(Desk::Busy)) {
+                self.partitions.remove(&partition);
+            }
         }
         let runs = self.parts.log.runs();
         for partition in owned {

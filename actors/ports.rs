@@ -14,9 +14,8 @@ use crate::domain::failure::{Cause, Failure};
 pub use crate::domain::history::Outcome;
 use crate::domain::job::{DeadLetter, Record};
 use crate::domain::letters::decision::State;
-use crate::domain::letters::name::LetterName;
 use crate::domain::letters::owner::{Batch, Letter, Opened, Task};
-use crate::domain::letters::redrive::Plan;
+use crate::domain::letters::redrive::Due;
 use crate::domain::letters::run::Tracked;
 
 /// How the bodies of an e-mail may be written: the body-type of RFC 6152.
@@ -241,7 +240,7 @@ pub trait LetterLog: 'static {
     fn runs(&self) -> Vec<Tracked>;
 
     /// What is due to the redriver in that partition; nothing where it is off.
-    fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)>;
+    fn due(&self, partition: i32, now_ms: i64) -> Vec<Due>;
 
     /// Letters a second that the redriver may act on in each partition.
     fn redrive_rate(&self) -> f64;

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use mailroom_actors::domain::job::Record;
-use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Opened, Task};
-use mailroom_actors::domain::letters::redrive::Plan;
+use mailroom_actors::domain::letters::redrive::Due;
 use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 
@@ -44,7 +43,7 @@ impl LetterLog for LateLetterLog {
         self.0.get().map_or_else(Vec::new, |log| log.runs())
     }
 
-    fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)> {
+    fn due(&self, partition: i32, now_ms: i64) -> Vec<Due> {
         self.0.get().map_or_else(Vec::new, |log| log.due(partition, now_ms))
     }
 

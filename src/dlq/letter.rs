@@ -47,6 +47,8 @@ pub struct Source<'a> {
     pub topic: Cow<'a, str>,
     pub partition: i32,
     pub offset: i64,
+    #[serde(default)]
+    pub timestamp: i64,
 }
 
 /// A string, borrowed where it has no escapes.
@@ -145,9 +147,9 @@ pub fn summarise<T>(value: &[u8], timestamp_ms: i64, take: impl FnOnce(&Summary<
 }
 
 impl Source<'_> {
-    /// `topic-partition-offset`.
-    pub fn name(&self) -> String {
-        format!("{}-{}-{}", self.topic, self.partition, self.offset)
+    /// Of one record only, also where its topic was made anew.
+    fn name(&self) -> String {
+        format!("{}-{}-{}@{}", self.topic, self.partition, self.offset, self.timestamp)
     }
 }
 
@@ -184,7 +186,7 @@ mod tests {
                 replay_count: 2,
                 expires_at_ms: Some(1_795_478_400_000),
                 has_original: true,
-                source: "email-queue-2-7".into(),
+                source: "email-queue-2-7@1".into(),
             };
             assert_eq!(summary, &expected);
         });

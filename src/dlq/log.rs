@@ -3,7 +3,7 @@
 //! All that blocks happens on one thread: a transaction takes some 5 ms, and each partition has one a second at most.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Act, Batch, Known, MAX_BATCH, Opened, Task};
-use mailroom_actors::domain::letters::redrive::{Plan, Redrive};
+use mailroom_actors::domain::letters::redrive::{Due, Redrive};
 use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 use parking_lot::Mutex;
@@ -32,7 +32,7 @@ use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::membership::Membership;
 use crate::kafka::scribe::{Outgoing, Scribe, Unwritten};
-use crate::kafka::topics;
+use crate::kafka::{threads, topics};
 
 /// A million decisions are read in 1.3 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -41,6 +41,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 /// A million letters are looked through in some milliseconds, on the thread that sends e-mails.
 const BETWEEN_SCANS: Duration = Duration::from_secs(5);
+/// So long a stop waits for what is being written.
+const LONGEST_TRANSACTION: Duration = Duration::from_secs(6);
 /// So many bytes of letters are fetched for one batch, and one more.
 const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
 
@@ -61,7 +63,8 @@ pub struct KafkaLetterLog {
     /// Records of the main queue that an open transaction holds up, as last looked.
     stalled: Arc<AtomicI64>,
     /// Keeps the shelf up to date.
-    _reader: Reader,
+    reader: Reader,
+    stopped: Arc<AtomicBool>,
 }
 
 type Work = Box<dyn FnOnce(&mut Desk) + Send>;
@@ -90,10 +93,12 @@ impl KafkaLetterLog {
             scribes: HashMap::new(),
             stalled: Arc::clone(&stalled),
         };
+        let stopped = Arc::new(AtomicBool::new(false));
+        let told_to_stop = Arc::clone(&stopped);
         let (work, to_do) = mpsc::channel::<Work>();
         let thread = thread::Builder::new()
             .name("dlq-owner".into())
-            .spawn(move || desk.run(&to_do))
+            .spawn(move || desk.run(&to_do, &told_to_stop))
             .map_err(|error| StartProblem::Away(format!("no thread for the dead letter queue: {error}")))?;
         let membership = Membership::join(kafka)?;
         Ok(KafkaLetterLog {
@@ -107,7 +112,8 @@ impl KafkaLetterLog {
             work,
             thread: Some(thread),
             stalled,
-            _reader: reader,
+            reader,
+            stopped,
         })
     }
 
@@ -137,12 +143,15 @@ impl KafkaLetterLog {
 }
 
 impl Drop for KafkaLetterLog {
+    /// Ends what is under way, so that no transaction is left open, and begins nothing of what waits; within bounds, for
+    /// brokers may be away.
     fn drop(&mut self) {
-        // The thread ends what it is at, so that no transaction is left open, and nothing more.
+        self.stopped.store(true, Ordering::Release);
+        self.reader.stop();
+        self.membership.stop();
         self.work = mpsc::channel().0;
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been told by the panic hook.
-            let _ = thread.join();
+            threads::join_within(thread, LONGEST_TRANSACTION);
         }
     }
 }
@@ -153,7 +162,7 @@ impl LetterLog for KafkaLetterLog {
     }
 
     fn census(&self) -> Census {
-        let index = self.shelf.index.read();
+        let index = self.shelf.index.read_recursive();
         let causes = || Cause::ALL.into_iter().map(Some).chain([None]);
         let count = |state, cause| i64::try_from(index.count(state, cause)).unwrap_or(i64::MAX);
         let letters = State::ALL.into_iter().flat_map(|state| causes().map(move |cause| (state, cause)));
@@ -165,10 +174,10 @@ impl LetterLog for KafkaLetterLog {
     }
 
     fn runs(&self) -> Vec<Tracked> {
-        self.shelf.runs_under_way()
+        if self.shelf.decisions_are_known() { self.shelf.runs_under_way() } else { Vec::new() }
     }
 
-    fn due(&self, partition: i32, now_ms: i64) -> Vec<(LetterName, Plan)> {
+    fn due(&self, partition: i32, now_ms: i64) -> Vec<Due> {
         let Some(redrive) = self.redrive.as_ref().filter(|_| self.shelf.is_complete()) else {
             return Vec::new();
         };
@@ -176,7 +185,7 @@ impl LetterLog for KafkaLetterLog {
         if nothing_due.get(&partition).is_some_and(|looked| looked.elapsed() < BETWEEN_SCANS) {
             return Vec::new();
         }
-        let due = self.shelf.index.read().due(partition, redrive, now_ms, MAX_BATCH);
+        let due = self.shelf.index.read_recursive().due(partition, redrive, now_ms, MAX_BATCH);
         match due.is_empty() {
             true => drop(nothing_due.insert(partition, Instant::now())),
             false => drop(nothing_due.remove(&partition)),
@@ -187,12 +196,12 @@ impl LetterLog for KafkaLetterLog {
     fn notice(&self, now_ms: i64) -> Option<Record> {
         let to = self.notify.as_ref()?;
         let parked = self.shelf.parked_since_the_notice(now_ms).filter(|parked| *parked > 0)?;
-        let in_all = self.shelf.index.read().count_all(State::Parked);
+        let in_all = self.shelf.index.read_recursive().count_all(State::Parked);
         Some(notice::job(to, parked, in_all, now_ms, &self.replay_topic))
     }
 
     fn redrive_rate(&self) -> f64 {
-        self.rate / self.shelf.index.read().partitions().max(1) as f64
+        self.rate / self.shelf.index.read_recursive().partitions().max(1) as f64
     }
 
     fn left_below(&self, partition: i32) -> Option<i64> {
@@ -240,10 +249,12 @@ struct Desk {
 
 impl Desk {
     /// Does what there is to do until nobody can ask any more; looks at the main queue now and then.
-    fn run(&mut self, to_do: &mpsc::Receiver<Work>) {
+    fn run(&mut self, to_do: &mpsc::Receiver<Work>, stopped: &AtomicBool) {
         let mut looked = Instant::now();
         loop {
             match to_do.recv_timeout(BETWEEN_LOOKS) {
+                // What waits in the queue is not begun any more.
+                Ok(_) if stopped.load(Ordering::Acquire) => return,
                 Ok(work) => work(self),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,

@@ -13,8 +13,23 @@ use crate::kafka::follow::{Following, Listener, Seen, follow};
 
 /// Both topics being read; dropping it ends that.
 pub struct Reader {
-    _letters: Following,
-    _decisions: Following,
+    letters: Following,
+    decisions: Following,
+}
+
+impl Reader {
+    /// Ends soon; dropping it waits for that.
+    pub fn stop(&self) {
+        self.letters.stop();
+        self.decisions.stop();
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // Both, before one is waited for.
+        self.stop();
+    }
 }
 
 /// Begins to read onto `shelf`, the newest `letters` letters.
@@ -24,8 +39,8 @@ pub struct Reader {
 pub fn start(config: &config::Kafka, letters: usize, shelf: &Arc<Shelf>) -> Result<Reader, StartProblem> {
     let newest = Some(letters as u64);
     Ok(Reader {
-        _letters: follow(config, &config.dlq_topic, newest, Letters(Arc::clone(shelf)))?,
-        _decisions: follow(config, &config.decisions_topic, None, Decisions(Arc::clone(shelf)))?,
+        letters: follow(config, &config.dlq_topic, newest, Letters(Arc::clone(shelf)))?,
+        decisions: follow(config, &config.decisions_topic, None, Decisions(Arc::clone(shelf)))?,
     })
 }
 
@@ -33,7 +48,7 @@ struct Letters(Arc<Shelf>);
 
 impl Listener for Letters {
     fn begins(&self, partition: i32, first: i64, end: i64) {
-        self.0.index.write().reserve(partition, usize::try_from(end - first).unwrap_or(0));
+        self.0.index.write().begins(partition, first, usize::try_from(end - first).unwrap_or(0));
     }
 
     fn record(&self, record: &Seen<'_>) {
@@ -49,7 +64,7 @@ impl Listener for Letters {
             partition,
             "the dead letter queue was made anew, or letters were deleted before they were read"
         );
-        self.0.index.write().clear(partition);
+        self.0.letters_begin_anew(partition);
     }
 
     fn deleted_below(&self, partition: i32, low: i64) {

@@ -71,11 +71,11 @@ impl Settled {
         let ends = self.ends.of(&self.letters)?;
         let index = self.shelf.index.read();
         let is_read =
-            |partition, low, high| high == low || index.end(partition).is_some_and(|end| end >= high);
+            |partition, low, high| high == low || index.read_to(partition).is_some_and(|next| next >= high);
         if !ends.iter().all(|end| is_read(end.partition, end.low, end.high)) {
             return Ok(None);
         }
-        let failed_again = index.failed_again(&run.canary_letters(), run.run.at_ms);
+        let failed_again = index.failed_again(&run.canary_letters(), run.run.newest_ms);
         drop(index);
         self.marks.remove(id);
         Ok(Some(failed_again))

@@ -31,6 +31,9 @@ struct Sweep {
     decided: BTreeSet<i64>,
 }
 
+/// More are told of as so many.
+const MOST_PARKED: usize = 1_000_000;
+
 /// What somebody is to be told of.
 #[derive(Default)]
 struct Notices {
@@ -46,6 +49,8 @@ struct Notes {
     progress: BTreeMap<i32, Progress>,
     canary: Option<Canary>,
     cancelled: Option<Cancelled>,
+    /// It was seen to be done, cancelled or stopped.
+    is_over: bool,
 }
 
 impl Shelf {
@@ -66,6 +71,11 @@ impl Shelf {
         self.letters_read.load(Ordering::Acquire) && self.decisions_read.load(Ordering::Acquire)
     }
 
+    /// Whether the topic of decisions has been read to where it ended: before that a run may have been cancelled unheard.
+    pub fn decisions_are_known(&self) -> bool {
+        self.decisions_read.load(Ordering::Acquire)
+    }
+
     pub(super) fn letters_are_read(&self) {
         self.letters_read.store(true, Ordering::Release);
     }
@@ -81,7 +91,10 @@ impl Shelf {
             Said::Decided(name, decision) => {
                 let (timestamp, state) = (decision.letter_timestamp_ms, decision.latest.state);
                 if state == State::Parked {
-                    self.notices.lock().parked_ms.push(decision.latest.at_ms);
+                    let mut notices = self.notices.lock();
+                    if notices.parked_ms.len() < MOST_PARKED {
+                        notices.parked_ms.push(decision.latest.at_ms);
+                    }
                 }
                 self.index.write().decide(name, timestamp, state, offset);
                 self.sweep.lock().entry(name.partition).or_default().decided.insert(name.offset);
@@ -99,9 +112,7 @@ impl Shelf {
             Said::Cancelled(id, cancelled) => {
                 self.runs.lock().entry(id).or_default().cancelled.get_or_insert(cancelled);
             }
-            Said::Canary(id, canary) => {
-                self.runs.lock().entry(id).or_default().canary.get_or_insert(canary);
-            }
+            Said::Canary(id, canary) => self.runs.lock().entry(id).or_default().canary = Some(canary),
             Said::Progress(id, partition, progress) => {
                 self.runs.lock().entry(id).or_default().progress.insert(partition, progress);
             }
@@ -118,6 +129,13 @@ impl Shelf {
         }
         notices.parked_ms.retain(|parked| told_ms.is_none_or(|told| *parked >= told));
         Some(notices.parked_ms.len() as u64)
+    }
+
+    /// The partition of the queue begins anew.
+    pub(super) fn letters_begin_anew(&self, partition: i32) {
+        // What left the former queue says nothing of this one.
+        self.sweep.lock().entry(partition).or_default().low = 0;
+        self.index.write().clear(partition);
     }
 
     /// Letters below `low` have left that partition of the queue.
@@ -144,17 +162,24 @@ impl Shelf {
         runs
     }
 
-    /// Those that are under way, the oldest first.
+    /// Those that are under way, the oldest first. Asked once a second on the thread that sends e-mails.
     pub fn runs_under_way(&self) -> Vec<Tracked> {
-        let mut runs = self.runs();
-        runs.retain(|run| run.standing() == Standing::Running);
-        runs.reverse();
+        let mut runs = Vec::new();
+        for notes in self.runs.lock().values_mut().filter(|notes| !notes.is_over) {
+            let Some(run) = notes.tracked() else { continue };
+            // None of these goes on again.
+            notes.is_over = run.standing() != Standing::Running;
+            if !notes.is_over {
+                runs.push(run);
+            }
+        }
+        runs.sort_by(|a, b| (a.run.at_ms, &a.run.id).cmp(&(b.run.at_ms, &b.run.id)));
         runs
     }
 
     /// How many letters that this run replayed have come back.
     pub fn failed_again(&self, run: &Tracked) -> u64 {
-        self.index.read().failed_again(&run.run.letters, run.run.at_ms)
+        self.index.read().failed_again(&run.run.letters, run.run.newest_ms)
     }
 }
 

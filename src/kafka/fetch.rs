@@ -28,7 +28,10 @@ pub struct Fetcher {
 
 impl Fetcher {
     pub fn new(config: &config::Kafka) -> Fetcher {
-        Fetcher { properties: properties::follower(config), consumer: OnceCell::new() }
+        let mut properties = properties::follower(config);
+        // What is decided by it must come from the leader: another replica may lag behind.
+        properties.remove("client.rack");
+        Fetcher { properties, consumer: OnceCell::new() }
     }
 
     fn consumer(&self) -> Result<&BaseConsumer<ClientLog>, String> {
@@ -51,7 +54,11 @@ impl Fetcher {
         offsets: &BTreeSet<i64>,
         limit: Duration,
     ) -> Result<Vec<Record>, String> {
-        self.fetch_up_to(topic, partition, offsets, usize::MAX, limit).map(|(records, _)| records)
+        let (records, below) = self.fetch_up_to(topic, partition, offsets, usize::MAX, limit)?;
+        if offsets.last().is_some_and(|last| *last >= below) {
+            return Err(format!("not all records of topic {topic} could be read in time"));
+        }
+        Ok(records)
     }
 
     /// The same, but of so many bytes at most and one record more: what lies at the returned offset and above it was not
@@ -93,8 +100,13 @@ impl Fetcher {
         })();
         // What it fetched ahead is of no use.
         let _ = consumer.unassign();
-        let below = if reading.bytes > 0 { i64::MAX } else { reading.next };
-        result.map(|()| (reading.found, below))
+        // What lies below is found or not there, also where the time was not enough for the rest.
+        let first = offsets.first().copied().unwrap_or(i64::MAX);
+        let below = if result.is_err() || reading.bytes == 0 { reading.next } else { i64::MAX };
+        match result {
+            Err(error) if below <= first => Err(error),
+            _ => Ok((reading.found, below)),
+        }
     }
 
     /// Gives `each` all records of one partition, up to its end. Blocks, at most `limit`.

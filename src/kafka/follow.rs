@@ -17,7 +17,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use super::client_log::ClientLog;
 use super::out_of_range::is_out_of_range;
 use super::problem::StartProblem;
-use super::{properties, watermarks};
+use super::{properties, threads, watermarks};
 use crate::config;
 
 /// Between two looks at the topic: new partitions, records that were deleted.
@@ -26,6 +26,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
+const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is told of a topic, from one thread.
 pub trait Listener: Send + 'static {
@@ -90,12 +91,18 @@ pub struct Following {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Following {
+    /// Ends soon; dropping it waits for that, a second at most.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Following {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Release);
+        self.stop();
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been told by the panic hook.
-            let _ = thread.join();
+            threads::join_within(thread, LONGEST_FAREWELL);
         }
     }
 }

@@ -14,10 +14,11 @@ use rdkafka::error::KafkaError;
 
 use super::client_log::ClientLog;
 use super::problem::StartProblem;
-use super::properties;
+use super::{properties, threads};
 use crate::config;
 
 const POLL: Duration = Duration::from_millis(200);
+const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
 /// A member of the group; dropping it leaves.
 pub struct Membership {
@@ -54,6 +55,11 @@ impl Membership {
         Ok(Membership { owned, stopped, thread: Some(thread) })
     }
 
+    /// Leaves soon; dropping it waits for that, a second at most.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
     /// The partitions that are this worker's now.
     pub fn partitions(&self) -> Vec<i32> {
         self.owned.lock().iter().copied().collect()
@@ -62,10 +68,9 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Release);
+        self.stop();
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been told by the panic hook.
-            let _ = thread.join();
+            threads::join_within(thread, LONGEST_FAREWELL);
         }
     }
 }

@@ -33,6 +33,7 @@ mod record;
 pub mod rights;
 pub mod scribe;
 pub mod send;
+pub mod threads;
 pub mod topics;
 pub mod watermarks;
 

@@ -151,7 +151,9 @@ impl Scribe {
 
 fn within_a_transaction(properties: &mut ClientConfig, id: &str) {
     properties.set("transactional.id", id).set("transaction.timeout.ms", "5000");
-    // Both may not be longer than the transaction.
+    // None of these may be longer than the transaction, whatever the user's own properties say.
+    properties.remove("message.timeout.ms");
+    properties.set("socket.timeout.ms", "4900");
     properties.set("delivery.timeout.ms", "4500").set("request.timeout.ms", "4500");
 }
 

@@ -26,6 +26,8 @@ pub struct Index {
     counts: [[u64; CAUSES]; State::ALL.len()],
     /// What was decided of letters that have not come in yet.
     ahead: HashMap<LetterName, Ahead>,
+    /// By partition: letters below have come in, or lie before where it is read from.
+    read_to: BTreeMap<i32, i64>,
     /// Letters of jobs that had been replayed, and the letter that each was replayed from.
     replayed_from: HashMap<LetterName, LetterName>,
     /// The other way round: the newest that each came back as.
@@ -43,15 +45,18 @@ impl Index {
             letters: 0,
             counts: Default::default(),
             ahead: HashMap::new(),
+            read_to: BTreeMap::new(),
             replayed_from: HashMap::new(),
             came_back_as: HashMap::new(),
             sources: Sources::default(),
         }
     }
 
-    /// Makes room for so many letters of a partition, which are about to come in.
-    pub fn reserve(&mut self, partition: i32, letters: usize) {
+    /// A partition is read from `first` on; about so many letters are to come in.
+    pub fn begins(&mut self, partition: i32, first: i64, letters: usize) {
         self.partitions.entry(partition).or_default().reserve(letters.min(self.max_letters));
+        self.read_to.insert(partition, first);
+        self.ahead.retain(|name, _| name.partition != partition || name.offset >= first);
     }
 
     /// A letter comes in, above all others of its partition; one that is not above them is known already, and left.
@@ -60,6 +65,7 @@ impl Index {
         if columns.offsets.last().is_some_and(|last| *last >= name.offset) {
             return;
         }
+        self.read_to.insert(name.partition, name.offset + 1);
         let source = row::named(&letter.source, &letter.replay_count.to_string());
         let is_repeat = !letter.source.is_empty() && self.sources.is_repeat(source);
         columns.push(name.offset, letter, is_repeat, &mut self.texts);
@@ -93,6 +99,8 @@ impl Index {
             let cause = cause_number(columns.cause(at));
             self.counts[state_number(before)][cause] -= 1;
             self.counts[state_number(state)][cause] += 1;
+        } else {
+            self.ahead.insert(name, Ahead { letter_timestamp_ms, state, decided_at });
         }
     }
 
@@ -104,10 +112,23 @@ impl Index {
         }
     }
 
-    /// The partition begins anew: the queue was deleted and made again.
+    /// The partition begins anew: the queue was deleted and made again, or lost its end. What was decided stays known, for
+    /// letters that come in again.
     pub fn clear(&mut self, partition: i32) {
+        if let Some(columns) = self.partitions.get(&partition) {
+            for at in 0..columns.len() {
+                let row = columns.row(at);
+                if let Some(decided_at) = row.decided_at {
+                    let name = LetterName { partition, offset: row.offset };
+                    let ahead = Ahead { letter_timestamp_ms: row.timestamp_ms, state: row.state, decided_at };
+                    self.ahead.insert(name, ahead);
+                }
+            }
+        }
         self.drop_first(partition, self.partitions.get(&partition).map_or(0, Columns::len));
-        self.ahead.retain(|name, _| name.partition != partition);
+        self.read_to.remove(&partition);
+        // What comes in again is no repeat.
+        self.sources = Sources::default();
     }
 
     pub fn len(&self) -> usize {
@@ -133,9 +154,9 @@ impl Index {
         Some(columns.row(columns.find(name.offset)?))
     }
 
-    /// The offset behind the last letter of that partition that has come in; none where none has, or all have left.
-    pub fn end(&self, partition: i32) -> Option<i64> {
-        Some(self.partitions.get(&partition)?.offsets.last()? + 1)
+    /// Behind the last letter of that partition that has come in, or where it is read from; none where it is not read.
+    pub fn read_to(&self, partition: i32) -> Option<i64> {
+        self.read_to.get(&partition).copied()
     }
 
     /// The text behind a symbol of a [`Row`].

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::failure::Stage;
 use crate::domain::letters::filter::Filter;
 use crate::domain::letters::group::{Advice, By};
-use crate::domain::letters::redrive::{Plan, Redrive};
+use crate::domain::letters::redrive::{Due, Plan, Redrive};
 use crate::domain::letters::rules::{Action, Rules, Skip};
 use crate::domain::letters::search::Cursor;
 
@@ -203,7 +203,7 @@ fn what_is_due_is_told_the_oldest_first_and_only_what_waits() {
     index.decide(name(0, 0), 0, State::Discarded, 0);
     assert_eq!(index.due(0, &redrive, 1_000, 10), []);
     assert_eq!(index.due(1, &redrive, 8, 10), []);
-    assert_eq!(index.due(1, &redrive, 9, 10), [(name(1, 4), Plan::ReplayAt(9))]);
+    assert_eq!(index.due(1, &redrive, 9, 10), [Due { offset: 4, timestamp_ms: 4, plan: Plan::ReplayAt(9) }]);
     index.add(name(1, 13), &Summary { replay_count: 1, ..summary(12) }, None);
     assert_eq!(index.due(1, &redrive, 9, 10).len(), 2);
     assert_eq!(index.due(1, &redrive, 9, 1).len(), 1);
@@ -218,4 +218,33 @@ fn a_queue_that_was_made_anew_begins_anew() {
     index.add(name(1, 0), &summary(20), None);
     assert_eq!(index.find(name(1, 0)).unwrap().timestamp_ms, 20);
     assert_eq!(index.searched_ms(), Some((0, 20)));
+}
+
+#[test]
+fn letters_that_come_in_again_are_what_they_were_and_no_repeats() {
+    let mut index = index(9);
+    index.decide(name(1, 4), 4, State::Replayed, 7);
+    index.clear(1);
+    index.begins(1, 0, 3);
+    for number in [1, 4, 7] {
+        index.add(name(1, number as i64), &summary(number), None);
+    }
+    let row = index.find(name(1, 4)).unwrap();
+    assert_eq!((row.state, row.decided_at, row.is_repeat), (State::Replayed, Some(7), false));
+    assert_eq!(index.find(name(1, 7)).unwrap().state, State::Waiting);
+    assert_eq!(index.read_to(1), Some(8));
+    // The queue was made anew: another letter of that name, decided on before the former one is gone.
+    index.decide(name(1, 7), 99, State::Discarded, 8);
+    index.clear(1);
+    index.add(name(1, 7), &Summary { timestamp_ms: 99, ..summary(30) }, None);
+    assert_eq!(index.find(name(1, 7)).unwrap().state, State::Discarded);
+}
+
+#[test]
+fn what_has_expired_is_due_to_nobody() {
+    let mut index = Index::new(10);
+    let redrive = Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota] };
+    index.add(name(0, 0), &Summary { expires_at_ms: Some(7), ..summary(0) }, None);
+    assert_eq!(index.due(0, &redrive, 6, 10).len(), 1);
+    assert_eq!(index.due(0, &redrive, 7, 10), []);
 }

@@ -13,6 +13,8 @@ pub struct Texts {
     symbols: HashMap<Arc<str>, Symbol>,
 }
 
+/// What comes in may be anything, and is kept for ever.
+const MAX_BYTES: usize = 200;
 /// Of more different texts than this the rest is one: [`Texts::OTHERS`].
 const MAX_TEXTS: usize = 200_000;
 
@@ -28,7 +30,9 @@ impl Texts {
     /// What stands for texts that there is no more room for.
     pub const OTHERS: &str = "(others)";
 
+    /// Of a long text its beginning counts.
     pub fn symbol(&mut self, text: &str) -> Symbol {
+        let text = beginning(text);
         if let Some(symbol) = self.symbols.get(text) {
             return *symbol;
         }
@@ -44,7 +48,7 @@ impl Texts {
 
     /// None where nothing has that text.
     pub fn find(&self, text: &str) -> Option<Symbol> {
-        self.symbols.get(text).copied()
+        self.symbols.get(beginning(text)).copied()
     }
 
     pub fn text(&self, symbol: Symbol) -> &str {
@@ -55,6 +59,11 @@ impl Texts {
     pub fn which(&self, fits: impl Fn(&str) -> bool) -> Vec<bool> {
         self.texts.iter().map(|text| fits(text)).collect()
     }
+}
+
+/// At most [`MAX_BYTES`] of the text, cut between characters.
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_BYTES)]
 }
 
 #[cfg(test)]

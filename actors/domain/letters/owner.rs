@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::decision::{Decision, State, Step};
 use super::name::LetterName;
-use super::redrive::Plan;
+use super::redrive::{Due, Plan};
 use super::rules::{Action, Facts, Rules, Skip};
 use super::run::{Canary, Progress, Run, Tracked};
 use crate::domain::job::Record;
@@ -132,16 +132,10 @@ impl Owner {
 
     /// The next letters: of the runs under way what their rates allow, `passed` since the last time; of those that are
     /// due to the redriver what `redrive_rate` (letters a second) allows.
-    pub fn plan(
-        &mut self,
-        runs: &[Tracked],
-        due: &[(LetterName, Plan)],
-        redrive_rate: f64,
-        passed: Duration,
-    ) -> Vec<Task> {
+    pub fn plan(&mut self, runs: &[Tracked], due: &[Due], redrive_rate: f64, passed: Duration) -> Vec<Task> {
         let mut tasks = Vec::new();
         self.credit.retain(|id, _| id.is_empty() || runs.iter().any(|run| run.run.id == *id));
-        for run in runs {
+        for (served, run) in runs.iter().enumerate() {
             let mut run = run.clone();
             // Our own word on our partition is newer than what was read of it.
             match self.opened.progress.get(&run.run.id) {
@@ -149,19 +143,21 @@ impl Owner {
                 None => drop(run.progress.remove(&self.partition)),
             }
             let allowed = self.allowed(&run.run.id, run.share(self.partition), passed);
-            let left = MAX_BATCH - tasks.len();
+            // The others have a share of the batch too, and so has the redriver.
+            let left = (MAX_BATCH - tasks.len()).div_ceil(runs.len() - served + 1);
             for offset in run.next(self.partition, allowed.min(left)) {
                 tasks.push(self.task(offset, Purpose::Run(Arc::clone(&run.run))));
             }
         }
         let allowed = self.allowed("", redrive_rate, passed);
         let left = MAX_BATCH - tasks.len();
-        let waits =
-            |offset: &i64| self.opened.known.get(offset).is_none_or(|known| known.state == State::Waiting);
-        let due: Vec<_> =
-            due.iter().filter(|(letter, _)| waits(&letter.offset)).take(allowed.min(left)).collect();
-        for (letter, plan) in due {
-            tasks.push(self.task(letter.offset, Purpose::Redrive(*plan)));
+        let waits = |due: &&Due| {
+            let known = self.opened.known.get(&due.offset);
+            let known = known.filter(|known| known.letter_timestamp_ms == due.timestamp_ms);
+            known.is_none_or(|known| known.state == State::Waiting)
+        };
+        for due in due.iter().filter(waits).take(allowed.min(left)) {
+            tasks.push(self.task(due.offset, Purpose::Redrive(due.plan)));
         }
         tasks
     }

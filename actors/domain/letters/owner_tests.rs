@@ -52,7 +52,7 @@ impl World {
     }
 
     /// One turn of an owner whose transaction is taken.
-    fn turn(&mut self, owner: &mut Owner, runs: &[Tracked], due: &[(LetterName, Plan)]) -> Batch {
+    fn turn(&mut self, owner: &mut Owner, runs: &[Tracked], due: &[Due]) -> Batch {
         let tasks = owner.plan(runs, due, 1000.0, SECOND);
         let fetched = self.fetch(&tasks);
         let batch = owner.conclude(tasks, &fetched, 5, 1_000);
@@ -95,8 +95,8 @@ fn run(id: &str, action: Action, letters: impl Iterator<Item = i64>, rate: f64) 
     }))
 }
 
-fn name(offset: i64) -> LetterName {
-    LetterName { partition: 0, offset }
+fn due_at(offset: i64, plan: Plan) -> Due {
+    Due { offset, timestamp_ms: offset, plan }
 }
 
 proptest! {
@@ -107,7 +107,7 @@ proptest! {
         let mut world = World::with(40);
         // Two runs over some of the same letters, and the redriver over all.
         let runs = [run("a", Action::Replay, 0..25, 3.0), run("b", Action::Replay, overlap..40, 4.0)];
-        let due: Vec<_> = (0..40).map(|offset| (name(offset), Plan::ReplayAt(0))).collect();
+        let due: Vec<_> = (0..40).map(|offset| due_at(offset, Plan::ReplayAt(0))).collect();
         let mut owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
         for event in events.into_iter().chain([0; 40]) {
             let due = if event == 3 { &due[..3] } else { &[] };
@@ -196,7 +196,7 @@ fn the_redriver_replays_what_is_due_and_parks_what_it_can_not_replay() {
     world.letters.get_mut(&1).unwrap().facts.has_original = false;
     world.letters.get_mut(&2).unwrap().facts.replay_count = 9;
     let due = [(0, Plan::ReplayAt(0)), (1, Plan::ReplayAt(0)), (2, Plan::ReplayAt(0)), (3, Plan::Park)];
-    let due = due.map(|(offset, plan)| (name(offset), plan));
+    let due = due.map(|(offset, plan)| due_at(offset, plan));
     let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
     let batch = world.turn(&mut owner, &[], &due);
     let made: Vec<State> = batch.acts.iter().map(|act| act.decision.latest.state).collect();

@@ -25,6 +25,15 @@ pub enum Plan {
     Park,
 }
 
+/// A letter that the redriver has to do with now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub offset: i64,
+    /// The letter's own: of another letter at that offset this says nothing.
+    pub timestamp_ms: i64,
+    pub plan: Plan,
+}
+
 impl Redrive {
     pub fn plan(&self, facts: &Facts, timestamp_ms: i64) -> Plan {
         let is_ours = facts.cause.is_some_and(|cause| self.causes.contains(&cause));

@@ -68,6 +68,8 @@ impl Row {
 const NEVER: i64 = i64::MAX;
 const UNDECIDED: i64 = -1;
 const NONE: u8 = u8::MAX;
+/// Of one letter no more addresses, and no more tags, are found: a job has at most 100 and 10.
+const MAX_NAMES: usize = 100;
 const HAS_ORIGINAL: u8 = 1;
 const IS_REPEAT: u8 = 2;
 
@@ -135,11 +137,11 @@ impl Columns {
         let mut domains = letter.recipients.iter().map(|address| domain_of(address));
         self.domains.push(texts.symbol(&domains.next().unwrap_or_default()));
         self.templates.push(texts.symbol(letter.template));
-        for address in &letter.recipients {
+        for address in letter.recipients.iter().take(MAX_NAMES) {
             self.names.push(named("address", &address.to_lowercase()));
             self.names.push(named("domain", &domain_of(address)));
         }
-        self.names.extend(letter.tags.iter().map(|(name, value)| tag(name, value)));
+        self.names.extend(letter.tags.iter().take(MAX_NAMES).map(|(name, value)| tag(name, value)));
         self.names.push(named("key", letter.idempotency_key));
         self.names_end.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
     }

@@ -11,7 +11,7 @@ use super::group::{Advice, By, Group};
 use super::index::{Index, state_number};
 use super::name::LetterName;
 use super::offsets::OffsetSet;
-use super::redrive::{Plan, Redrive};
+use super::redrive::{Due, Plan, Redrive};
 use super::row::{Columns, Row};
 use super::rules::{Action, Rules, Skip};
 use crate::domain::failure::Cause;
@@ -172,13 +172,7 @@ impl Index {
     }
 
     /// What the redriver has to do now in that partition: at most `limit` letters, the oldest first.
-    pub fn due(
-        &self,
-        partition: i32,
-        redrive: &Redrive,
-        now_ms: i64,
-        limit: usize,
-    ) -> Vec<(LetterName, Plan)> {
+    pub fn due(&self, partition: i32, redrive: &Redrive, now_ms: i64, limit: usize) -> Vec<Due> {
         let Some(columns) = self.partitions.get(&partition) else { return Vec::new() };
         let waiting = (0..columns.len()).filter(|at| columns.states[*at] == State::Waiting);
         let plan = |at: usize| {
@@ -188,9 +182,12 @@ impl Index {
                 && match plan {
                     Plan::Leave => false,
                     Plan::Park => true,
-                    Plan::ReplayAt(due_ms) => due_ms <= now_ms,
+                    // One that has expired meanwhile nobody wants any more.
+                    Plan::ReplayAt(due_ms) => {
+                        due_ms <= now_ms && row.expires_at_ms.is_none_or(|at| at > now_ms)
+                    }
                 };
-            is_due.then_some((LetterName { partition, offset: row.offset }, plan))
+            is_due.then_some(Due { offset: row.offset, timestamp_ms: row.timestamp_ms, plan })
         };
         waiting.filter_map(plan).take(limit).collect()
     }

@@ -13,9 +13,8 @@ use futures::future::LocalBoxFuture;
 use mailroom_actors::dlq_owner::{DlqOwner, DlqOwnerParts};
 use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::job::Record;
-use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Known, Letter, Opened, Task};
-use mailroom_actors::domain::letters::redrive::Plan;
+use mailroom_actors::domain::letters::redrive::Due;
 use mailroom_actors::domain::letters::rules::{Action, Facts, Rules};
 use mailroom_actors::domain::letters::run::{Cancelled, Progress, Run, Standing, Tracked};
 use mailroom_actors::guard::{ActorName, ChildId, ChildSignal, DeathGuard};
@@ -35,6 +34,8 @@ struct Queue {
     /// Who opened each partition last: only its writes are taken.
     owners: RefCell<HashMap<i32, u32>>,
     opens: Cell<u32>,
+    /// How long a fetch takes, in milliseconds.
+    slow_fetch_ms: Cell<u64>,
     /// What goes wrong at the next calls, in order.
     faults: RefCell<Vec<Fault>>,
     too_large: Cell<Option<i64>>,
@@ -89,7 +90,7 @@ impl LetterLog for FakeLog {
         runs
     }
 
-    fn due(&self, _: i32, _: i64) -> Vec<(LetterName, Plan)> {
+    fn due(&self, _: i32, _: i64) -> Vec<Due> {
         Vec::new()
     }
 
@@ -119,13 +120,15 @@ impl LetterLog for FakeLog {
         .boxed_local()
     }
 
-    fn close(&self, _: i32) {}
+    fn close(&self, partition: i32) {
+        self.0.owners.borrow_mut().remove(&partition);
+    }
 
     fn fetch(&self, partition: i32, tasks: &[Task]) -> LocalBoxFuture<'static, Result<Fetched, String>> {
         let (of, fault) = (self.clone(), self.fault());
         let wanted: Vec<i64> = tasks.iter().map(|task| task.offset).collect();
         async move {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5 + of.0.slow_fetch_ms.get())).await;
             assert!(fault != Fault::PanicInFetch, "a fuse has burnt");
             if fault == Fault::Fetch {
                 return Err("no broker".into());
@@ -150,6 +153,9 @@ impl LetterLog for FakeLog {
                 && batch.acts.iter().any(|act| act.letter.offset == letter && act.job.is_some())
             {
                 return Err(NotWritten::TooLarge(vec![letter]));
+            }
+            if !of.0.owners.borrow().contains_key(&partition) {
+                return Err(NotWritten::Failed("the partition was given up".into()));
             }
             if fault == Fault::Write {
                 return Err(NotWritten::Failed("fenced".into()));
@@ -420,4 +426,23 @@ async fn parked_letters_are_told_of_once_an_hour_also_by_the_next_worker() {
     let (_next, _heard) = start(&queue);
     seconds(1_000).await;
     assert_eq!(queue.notices.get(), 2);
+}
+
+#[actix::test]
+async fn what_was_begun_before_a_partition_went_away_is_not_written_once_it_has_come_back() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.runs.borrow_mut().push(run("a", 20.0, 0));
+    // The first fetch ends while another, of what was opened after the partition had come back, is under way.
+    queue.slow_fetch_ms.set(6_000);
+    let (_owner, _heard) = start(&queue);
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    queue.slow_fetch_ms.set(3_000);
+    *queue.owned.borrow_mut() = vec![1];
+    seconds(1).await;
+    *queue.owned.borrow_mut() = vec![0, 1];
+    seconds(20).await;
+    queue.slow_fetch_ms.set(0);
+    seconds(60).await;
+    assert_each_once(&queue);
 }
