@@ -1,5 +1,6 @@
 //! What the index keeps of each letter, column by column: a scan touches only the columns that it asks for.
 
+use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
@@ -134,12 +135,13 @@ impl Columns {
         self.flags.push(has_original | if is_repeat { IS_REPEAT } else { 0 });
         self.replays.push(u8::try_from(letter.replay_count).unwrap_or(u8::MAX));
         self.reasons.push(texts.symbol(&letter.reason));
-        let mut domains = letter.recipients.iter().map(|address| domain_of(address));
-        self.domains.push(texts.symbol(&domains.next().unwrap_or_default()));
+        let domain = letter.recipients.first().map(|address| domain_of(address)).unwrap_or_default();
+        self.domains.push(texts.symbol(&domain));
         self.templates.push(texts.symbol(letter.template));
         for address in letter.recipients.iter().take(MAX_NAMES) {
-            self.names.push(named("address", &address.to_lowercase()));
-            self.names.push(named("domain", &domain_of(address)));
+            let address = in_small_letters(address);
+            self.names.push(named("address", &address));
+            self.names.push(named("domain", domain_of(&address).as_ref()));
         }
         self.names.extend(letter.tags.iter().take(MAX_NAMES).map(|(name, value)| tag(name, value)));
         self.names.push(named("key", letter.idempotency_key));
@@ -215,8 +217,17 @@ fn stage_number(stage: Stage) -> u8 {
     Stage::ALL.iter().position(|each| *each == stage).map_or(NONE, |at| at as u8)
 }
 
-fn domain_of(address: &str) -> String {
-    address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase()
+fn domain_of(address: &str) -> Cow<'_, str> {
+    in_small_letters(address.rsplit_once('@').map_or("", |(_, domain)| domain))
+}
+
+fn in_small_letters(text: &str) -> Cow<'_, str> {
+    // Most are.
+    if text.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        text.to_lowercase().into()
+    } else {
+        text.into()
+    }
 }
 
 /// What stands for a text of that kind in [`Columns::names`].

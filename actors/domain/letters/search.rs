@@ -1,7 +1,7 @@
 //! What is asked of the index: a page of letters, groups, what an act would touch, what is due.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,6 +15,10 @@ use super::redrive::{Due, Plan, Redrive};
 use super::row::{Columns, Row};
 use super::rules::{Action, Rules, Skip};
 use crate::domain::failure::Cause;
+
+/// The number of what has neither cause nor stage.
+const UNREADABLE: u32 = u8::MAX as u32;
+const NO_PLACE: u32 = u32::MAX;
 
 /// How many letters a preview shows.
 const SAMPLES: usize = 5;
@@ -109,10 +113,21 @@ impl Index {
     /// The letters that match, grouped; the largest group first.
     pub fn groups(&self, by: By, filter: &Filter) -> Vec<Group> {
         let matcher = Matcher::new(filter, &self.texts);
-        let mut tallies: HashMap<u32, Tally> = HashMap::new();
+        // By number: which of the tallies is that group's.
+        let mut places: Vec<u32> = Vec::new();
+        let mut tallies: Vec<(u32, Tally)> = Vec::new();
         for (&partition, columns) in &self.partitions {
             for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
-                tallies.entry(group_number(by, columns, at)).or_default().add(partition, columns, at);
+                let number = group_number(by, columns, at);
+                if places.len() <= number as usize {
+                    places.resize(number as usize + 1, NO_PLACE);
+                }
+                let place = &mut places[number as usize];
+                if *place == NO_PLACE {
+                    *place = tallies.len() as u32;
+                    tallies.push((number, Tally::default()));
+                }
+                tallies[*place as usize].1.add(partition, columns, at);
             }
         }
         let mut groups: Vec<Group> =
@@ -199,8 +214,8 @@ fn name_of(name: Option<&str>) -> String {
 
 fn group_number(by: By, columns: &Columns, at: usize) -> u32 {
     match by {
-        By::Cause => columns.cause(at).map_or(u32::MAX, |cause| cause as u32),
-        By::Stage => columns.stage(at).map_or(u32::MAX, |stage| stage as u32),
+        By::Cause => columns.cause(at).map_or(UNREADABLE, |cause| cause as u32),
+        By::Stage => columns.stage(at).map_or(UNREADABLE, |stage| stage as u32),
         By::Code => u32::from(columns.codes[at]),
         By::Domain => columns.domains[at],
         By::Template => columns.templates[at],
