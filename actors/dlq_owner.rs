@@ -1,8 +1,8 @@
 //! Acts on letters of the dead letter queue: carries out the runs that people ask for, and the redriver's plan, in the
 //! partitions that are this worker's.
 //!
-//! Once a second each partition gets one batch: planned, fetched, written in one transaction. No wait is inside one, for
-//! what an open transaction holds up are the readers of the main queue. After any failure the partition is opened anew, so
+//! Once a second one of the partitions gets its turn, for one batch: planned, fetched, written in one transaction. There are
+//! no more, and no wait is inside one, for what an open transaction holds up are the readers of the main queue. After any failure the partition is opened anew, so
 //! that what is known of it is what the topic says.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use crate::messages::{AreYouAlive, Event, Retire};
 use crate::ports::{LetterLog, NotWritten, WallClock};
 use crate::seldom::Seldom;
 
-/// Between two batches of a partition.
+/// Between two batches, of all partitions together.
 const TURN: Duration = Duration::from_secs(1);
 /// The wait after a failure; each further one doubles it, up to [`LONGEST_WAIT`].
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
@@ -51,6 +51,8 @@ pub struct DlqOwner {
     parts: DlqOwnerParts,
     guard: DeathGuard,
     partitions: BTreeMap<i32, Desk>,
+    /// The partition that had its turn last.
+    last: i32,
     /// Letters whose jobs the queue does not take, by partition.
     refused: BTreeMap<i32, BTreeSet<i64>>,
     failures: Seldom,
@@ -99,6 +101,7 @@ impl DlqOwner {
             parts,
             guard,
             partitions: BTreeMap::new(),
+            last: -1,
             refused: BTreeMap::new(),
             failures: Seldom::new(BETWEEN_LINES),
             retiring: false,
@@ -119,12 +122,22 @@ impl DlqOwner {
             }
         }
         let runs = self.parts.log.runs();
-        for partition in owned {
-            self.turn_of(partition, &runs, ctx);
+        // Those behind the last one first.
+        let behind = owned.partition_point(|partition| *partition <= self.last);
+        let mut acts = false;
+        for &partition in owned[behind..].iter().chain(&owned[..behind]) {
+            if self.turn_of(partition, &runs, !acts, ctx) {
+                acts = true;
+                self.last = partition;
+            }
         }
     }
 
-    fn turn_of(&mut self, partition: i32, runs: &[Tracked], ctx: &mut Context<Self>) {
+    /// Whether a batch is begun, which only happens where it `may_act`.
+    fn turn_of(&mut self, partition: i32, runs: &[Tracked], may_act: bool, ctx: &mut Context<Self>) -> bool {
+        let is_at_work = |desk: &&Desk| !matches!(desk, Desk::Closed { .. });
+        let at_work = self.partitions.values().filter(is_at_work).count();
+        let cadence = TURN * u32::try_from(at_work).unwrap_or(u32::MAX).max(1);
         let now = Instant::now();
         let now_ms = self.parts.clock.now().timestamp_millis();
         let due = self.parts.log.due(partition, now_ms);
@@ -151,21 +164,28 @@ impl DlqOwner {
                     self.parts.log.close(partition);
                 }
             }
+            Desk::Open { .. } if !may_act => {}
             Desk::Open { .. } => {
                 let Desk::Open { mut owner, last_turn, .. } = std::mem::replace(desk, Desk::Busy) else {
-                    return;
+                    return false;
                 };
                 let passed = now.duration_since(last_turn);
-                let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed);
+                let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed, cadence);
                 let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, FORGOTTEN_AT_ONCE));
                 let canaries =
                     runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
                 let notice =
                     notice.filter(|_| owner.may_notify(now_ms)).map(|job| Notice { at_ms: now_ms, job });
                 let work = Work { parts: self.parts.clone(), partition, tasks, gone, canaries, notice };
+                if work.is_nothing() {
+                    *desk = Desk::Open { owner, last_turn: now, idle_turns: 0 };
+                    return false;
+                }
                 self.spawn(partition, ctx, async move { work.carry_out(owner).await });
+                return true;
             }
         }
+        false
     }
 
     /// Who had what done to how many letters, and why: a line for each run, and one for the redriver.
@@ -224,6 +244,11 @@ struct Work {
 }
 
 impl Work {
+    fn is_nothing(&self) -> bool {
+        let nobody = self.tasks.is_empty() && self.gone.is_empty();
+        nobody && self.canaries.is_empty() && self.notice.is_none()
+    }
+
     async fn carry_out(mut self, mut owner: Box<Owner>) -> Result<Turned, Failed> {
         let in_words = |error: String| Failed { error, wait: SHORTEST_WAIT, refused: Vec::new() };
         let log = &self.parts.log;

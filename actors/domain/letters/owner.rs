@@ -17,8 +17,8 @@ use crate::domain::job::Record;
 
 /// So many letters in one transaction.
 pub const MAX_BATCH: usize = 2_000;
-/// A run that could not go on for a while does not make up for more than this.
-const LONGEST_CREDIT: Duration = Duration::from_secs(2);
+/// A run that could not go on for a while does not make up for more than this, beyond the usual time between two turns.
+const LONGEST_CREDIT: Duration = Duration::from_secs(1);
 /// At most one e-mail an hour tells of parked letters.
 pub const BETWEEN_NOTICES_MS: i64 = 3_600_000;
 /// Who decides, where nobody asked for it.
@@ -131,8 +131,15 @@ impl Owner {
     }
 
     /// The next letters: of the runs under way what their rates allow, `passed` since the last time; of those that are
-    /// due to the redriver what `redrive_rate` (letters a second) allows.
-    pub fn plan(&mut self, runs: &[Tracked], due: &[Due], redrive_rate: f64, passed: Duration) -> Vec<Task> {
+    /// due to the redriver what `redrive_rate` (letters a second) allows. A turn comes every `cadence`.
+    pub fn plan(
+        &mut self,
+        runs: &[Tracked],
+        due: &[Due],
+        redrive_rate: f64,
+        passed: Duration,
+        cadence: Duration,
+    ) -> Vec<Task> {
         let mut tasks = Vec::new();
         self.credit.retain(|id, _| id.is_empty() || runs.iter().any(|run| run.run.id == *id));
         for (served, run) in runs.iter().enumerate() {
@@ -142,14 +149,14 @@ impl Owner {
                 Some(progress) => drop(run.progress.insert(self.partition, *progress)),
                 None => drop(run.progress.remove(&self.partition)),
             }
-            let allowed = self.allowed(&run.run.id, run.share(self.partition), passed);
+            let allowed = self.allowed(&run.run.id, run.share(self.partition), passed, cadence);
             // The others have a share of the batch too, and so has the redriver.
             let left = (MAX_BATCH - tasks.len()).div_ceil(runs.len() - served + 1);
             for offset in run.next(self.partition, allowed.min(left)) {
                 tasks.push(self.task(offset, Purpose::Run(Arc::clone(&run.run))));
             }
         }
-        let allowed = self.allowed("", redrive_rate, passed);
+        let allowed = self.allowed("", redrive_rate, passed, cadence);
         let left = MAX_BATCH - tasks.len();
         let waits = |due: &&Due| {
             let known = self.opened.known.get(&due.offset);
@@ -162,8 +169,8 @@ impl Owner {
         tasks
     }
 
-    fn allowed(&mut self, id: &str, rate: f64, passed: Duration) -> usize {
-        let most = (rate * LONGEST_CREDIT.as_secs_f64()).max(1.0);
+    fn allowed(&mut self, id: &str, rate: f64, passed: Duration, cadence: Duration) -> usize {
+        let most = (rate * (cadence + LONGEST_CREDIT).as_secs_f64()).max(1.0);
         let credit = self.credit.entry(id.to_owned()).or_default();
         *credit = (*credit + rate * passed.as_secs_f64()).min(most);
         *credit as usize
