@@ -8,8 +8,23 @@ use crate::domain::symbols::{Reader, Writer};
 /// Offsets, ascending, kept as ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetSet {
-    /// First and behind the last; not empty, neither touching nor overlapping.
-    ranges: Vec<(i64, i64)>,
+    /// Not empty, neither touching nor overlapping.
+    ranges: Vec<Range>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    first: i64,
+    /// Behind the last.
+    end: i64,
+    /// How many offsets the ranges before it have: it is asked for each second, of sets with many ranges.
+    before: u64,
+}
+
+impl Range {
+    fn len(self) -> u64 {
+        self.end.abs_diff(self.first)
+    }
 }
 
 /// A set that spans more is damaged.
@@ -18,17 +33,21 @@ const MAX_SPAN: u64 = 1 << 32;
 impl OffsetSet {
     /// Adds an offset above all others.
     pub fn push(&mut self, offset: i64) {
+        debug_assert!(self.ranges.last().is_none_or(|last| last.end <= offset), "offsets come in order");
+        self.extend(offset, offset + 1);
+    }
+
+    /// Adds those from `first` up to, not including, `end`, which are above all others.
+    fn extend(&mut self, first: i64, end: i64) {
+        let before = self.len();
         match self.ranges.last_mut() {
-            Some((_, end)) if *end == offset => *end += 1,
-            last => {
-                debug_assert!(last.is_none_or(|(_, end)| *end < offset), "offsets come in order");
-                self.ranges.push((offset, offset + 1));
-            }
+            Some(last) if last.end == first => last.end = end,
+            _ => self.ranges.push(Range { first, end, before }),
         }
     }
 
     pub fn len(&self) -> u64 {
-        self.ranges.iter().map(|(first, end)| end.abs_diff(*first)).sum()
+        self.ranges.last().map_or(0, |last| last.before + last.len())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -36,34 +55,38 @@ impl OffsetSet {
     }
 
     pub fn contains(&self, offset: i64) -> bool {
-        let behind = self.ranges.partition_point(|(first, _)| *first <= offset);
-        behind > 0 && self.ranges[behind - 1].1 > offset
+        self.range_from(offset).is_some_and(|range| range.end > offset)
     }
 
     /// Those from `from` on, in order.
     pub fn iter_from(&self, from: i64) -> impl Iterator<Item = i64> + '_ {
-        let skipped = self.ranges.partition_point(|(_, end)| *end <= from);
-        self.ranges[skipped..].iter().flat_map(move |(first, end)| (*first).max(from)..*end)
+        let skipped = self.ranges.partition_point(|range| range.end <= from);
+        self.ranges[skipped..].iter().flat_map(move |range| range.first.max(from)..range.end)
     }
 
     /// How many lie below `offset`.
     pub fn count_below(&self, offset: i64) -> u64 {
-        let below = self.ranges.iter().take_while(|(first, _)| *first < offset);
-        below.map(|(first, end)| (*end).min(offset).abs_diff(*first)).sum()
+        self.range_from(offset).map_or(0, |range| range.before + range.end.min(offset).abs_diff(range.first))
+    }
+
+    /// The last range that begins at `offset` or below it.
+    fn range_from(&self, offset: i64) -> Option<Range> {
+        let behind = self.ranges.partition_point(|range| range.first <= offset);
+        behind.checked_sub(1).map(|at| self.ranges[at])
     }
 
     /// Base64 of runs and packed bits.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
-        if let (Some((first, _)), Some((_, end))) = (self.ranges.first(), self.ranges.last()) {
-            writer.number(first.unsigned_abs());
-            writer.number(end.abs_diff(*first));
-            let mut next = *first;
-            for (first, end) in &self.ranges {
-                writer.symbols(0, first.abs_diff(next));
-                writer.symbols(1, end.abs_diff(*first));
-                next = *end;
+        if let (Some(lowest), Some(highest)) = (self.ranges.first(), self.ranges.last()) {
+            writer.number(lowest.first.unsigned_abs());
+            writer.number(highest.end.abs_diff(lowest.first));
+            let mut next = lowest.first;
+            for range in &self.ranges {
+                writer.symbols(0, range.first.abs_diff(next));
+                writer.symbols(1, range.len());
+                next = range.end;
             }
             writer.flush(1);
         }
@@ -82,13 +105,10 @@ impl OffsetSet {
         let span = reader.number().filter(|span| (1..=MAX_SPAN).contains(span))?;
         for (present, count) in reader.runs(1, span)? {
             let end = next.checked_add(i64::try_from(count).ok()?)?;
-            if present == 1 {
-                match set.ranges.last_mut() {
-                    Some((_, last)) if *last == next => *last = end,
-                    _ => set.ranges.push((next, end)),
-                }
-            } else if present > 1 {
-                return None;
+            match present {
+                0 => {}
+                1 => set.extend(next, end),
+                _ => return None,
             }
             next = end;
         }

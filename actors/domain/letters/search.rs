@@ -1,7 +1,7 @@
 //! What is asked of the index: a page of letters, groups, what an act would touch, what is due.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -152,7 +152,8 @@ impl Index {
     pub fn select(&self, filter: &Filter, rules: &Rules, max: Option<u64>, now_ms: i64) -> Selection {
         let matcher = Matcher::new(filter, &self.texts);
         let mut selection = Selection { newest_ms: i64::MIN, ..Selection::default() };
-        let mut chosen: Vec<Cursor> = Vec::new();
+        // By partition and offset.
+        let mut chosen: Vec<(Cursor, Option<Cause>)> = Vec::new();
         for (&partition, columns) in &self.partitions {
             for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
                 selection.matched += 1;
@@ -163,26 +164,28 @@ impl Index {
                 match verdict {
                     Ok(_) => {
                         let name = LetterName { partition, offset: row.offset };
-                        chosen.push(Cursor { timestamp_ms: row.timestamp_ms, name });
+                        chosen.push((Cursor { timestamp_ms: row.timestamp_ms, name }, row.cause));
                     }
                     Err(skip) => selection.skipped[skip as usize] += 1,
                 }
             }
         }
         if let Some(max) = max.and_then(|max| usize::try_from(max).ok()).filter(|max| *max < chosen.len()) {
-            chosen.sort_unstable();
+            chosen.sort_unstable_by_key(|(cursor, _)| *cursor);
             chosen.truncate(max);
+            chosen.sort_unstable_by_key(|(cursor, _)| cursor.name);
         }
-        chosen.sort_unstable_by_key(|cursor| cursor.name);
-        for cursor in &chosen {
+        let mut newest: BTreeSet<Cursor> = BTreeSet::new();
+        for (cursor, cause) in chosen {
             selection.letters.entry(cursor.name.partition).or_default().push(cursor.name.offset);
             selection.newest_ms = selection.newest_ms.max(cursor.timestamp_ms);
-            let cause = self.find(cursor.name).and_then(|row| row.cause).map(Cause::as_str);
-            *selection.causes.entry(cause).or_default() += 1;
+            *selection.causes.entry(cause.map(Cause::as_str)).or_default() += 1;
+            newest.insert(cursor);
+            if newest.len() > SAMPLES {
+                newest.pop_first();
+            }
         }
-        let surplus = chosen.len().saturating_sub(SAMPLES);
-        chosen.sort_unstable();
-        selection.samples = chosen[surplus..].iter().rev().map(|cursor| cursor.name).collect();
+        selection.samples = newest.into_iter().rev().map(|cursor| cursor.name).collect();
         selection
     }
 
