@@ -210,6 +210,8 @@ fn without_transactions_a_run_puts_each_job_back_and_then_marks_its_letter() {
     letters.ask(&run);
     letters.wait_until_done(&run);
     assert_eq!(replayed(&queue), each_once(25));
+    // A transaction would leave a marker behind its records.
+    assert_eq!(queue.kafka.count(&queue.topic), 25);
     let guarantee = worker.get("/dlq/runs/r1").json()["guarantee"].clone();
     assert_eq!(guarantee, "at-least-once");
     worker.stop();
