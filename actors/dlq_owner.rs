@@ -2,8 +2,8 @@
 //! partitions that are this worker's.
 //!
 //! Once a second one of the partitions gets its turn, for one batch: planned, fetched, written in one transaction. There are
-//! no more, and no wait is inside one, for what an open transaction holds up are the readers of the main queue. After any failure the partition is opened anew, so
-//! that what is known of it is what the topic says.
+//! no more, and no wait is inside one, for what an open transaction holds up are the readers of the main queue. After any
+//! failure the partition is opened anew, so that what is known of it is what the topic says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

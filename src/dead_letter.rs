@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mailroom_actors::domain::failure::{Cause, Stage};
-use mailroom_actors::domain::job::{DeadLetter, Record};
+use mailroom_actors::domain::job::{DeadLetter, REPLAY_COUNT, Record};
 use serde::Serialize;
 
 use crate::job::{self, Address, Identity, Mailbox};
@@ -19,7 +19,6 @@ const MAX_HEADER_TEXT: usize = 1024;
 /// Kafka's own number for "no timestamp".
 const NO_TIMESTAMP: i64 = -1;
 const TRACEPARENT: &str = "traceparent";
-const REPLAY_COUNT: &str = "mailroom-replay-count";
 
 /// Spring Kafka's.
 const OURS: [&str; 7] = [

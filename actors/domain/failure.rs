@@ -4,6 +4,7 @@
 //! [`Class`] (whose it is, and so what happens next) and a [`Cause`] (its name for people).
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Where in the life of an e-mail something failed, in the order of that life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +59,15 @@ impl Stage {
             Stage::FinalDot => "final-dot",
             Stage::Handler => "handler",
         }
+    }
+}
+
+impl FromStr for Stage {
+    type Err = ();
+
+    /// By the name that [`Stage::as_str`] gives.
+    fn from_str(name: &str) -> Result<Stage, ()> {
+        Stage::ALL.into_iter().find(|known| known.as_str() == name).ok_or(())
     }
 }
 
@@ -135,6 +145,15 @@ impl Cause {
             Cause::Crash => "crash",
             Cause::Unknown => "unknown",
         }
+    }
+}
+
+impl FromStr for Cause {
+    type Err = ();
+
+    /// By the name that [`Cause::as_str`] gives.
+    fn from_str(name: &str) -> Result<Cause, ()> {
+        Cause::ALL.into_iter().find(|known| known.as_str() == name).ok_or(())
     }
 }
 

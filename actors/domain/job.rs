@@ -10,6 +10,11 @@ use super::failure::{Failure, Stage};
 /// The header by which a replayed job names its letter.
 pub const REPLAY_ID: &str = "mailroom-replay-id";
 
+/// The header that says how often a job was replayed.
+pub const REPLAY_COUNT: &str = "mailroom-replay-count";
+/// The header with the idempotency key of a job that has none in its value.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// One record of the main queue, exactly as Kafka had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mailroom_actors::domain::failure::Cause;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::kind;
 use crate::job::{Address, Mailbox};
 
 /// No control character, 1 to 255 bytes.
@@ -80,11 +81,11 @@ pub(super) fn is_token(text: &str) -> bool {
 
 /// A duration of 1 ms to 10 years.
 pub(super) fn wait(text: &str) -> Option<String> {
-    let wait = super::kind::duration(text)?;
-    (Duration::from_millis(1)..=Duration::from_secs(315_576_000)).contains(&wait).then(|| text.to_owned())
+    let wait = kind::duration(text)?;
+    (Duration::from_millis(1)..=kind::TEN_YEARS).contains(&wait).then(|| text.to_owned())
 }
 
 /// The name of a cause.
 pub(super) fn cause(text: &str) -> Option<String> {
-    Cause::ALL.iter().any(|cause| cause.as_str() == text).then(|| text.to_owned())
+    text.parse::<Cause>().is_ok().then(|| text.to_owned())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::forms;
-use super::kind::Kind;
+use super::kind::{Kind, RATE, TEN_YEARS};
 
 /// One key of the configuration.
 pub struct Key {
@@ -35,9 +35,6 @@ use Default::{Derived, Is, Required, Unset};
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// As durations are written: a year has 365.25 days.
-const TEN_YEARS: Duration = Duration::from_secs(315_576_000);
 
 const fn key(name: &'static str, default: Default, kind: Kind) -> Key {
     Key { name, default, kind }
@@ -104,7 +101,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("smtp.ca_file", Unset { example: "/etc/mailroom/ca.pem" }, text("the path of a file", |_| true)),
     key("smtp.pipelining", Is("auto"), Kind::OneOf(&["auto", "within", "off"])),
-    key("smtp.max_rate", Unset { example: "14/s" }, Kind::Rate { min: 0.0001, max: 1_000_000.0 }),
+    key("smtp.max_rate", Unset { example: "14/s" }, RATE),
     key("smtp.max_emails_per_connection", Is("1000"), Kind::Whole { min: 1, max: 1_000_000_000 }),
     key("smtp.idle_timeout", Is("30s"), TIMEOUT),
     key("smtp.timeouts.connect", Is("10s"), TIMEOUT),
@@ -147,7 +144,7 @@ pub const KEYS: &[Key] = &[
         Kind::Secret { allowed: "visible ASCII characters without spaces", valid: forms::is_token },
     ),
     key("dlq.index_letters", Is("1000000"), Kind::Whole { min: 0, max: 100_000_000 }),
-    key("dlq.rate", Is("10/s"), Kind::Rate { min: 0.0001, max: 1_000_000.0 }),
+    key("dlq.rate", Is("10/s"), RATE),
     key("dlq.max_replays", Is("5"), Kind::Whole { min: 0, max: 255 }),
     key("dlq.allow_edit", Is("false"), Kind::Flag),
     key("dlq.transactions", Is("on"), Kind::OneOf(&["on", "off"])),

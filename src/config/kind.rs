@@ -95,6 +95,13 @@ pub enum Kind {
     },
 }
 
+/// Of what every rate may be, inclusive.
+pub const MIN_RATE: f64 = 0.0001;
+pub const MAX_RATE: f64 = 1_000_000.0;
+pub const RATE: Kind = Kind::Rate { min: MIN_RATE, max: MAX_RATE };
+/// The longest duration that anybody means. As durations are written: a year has 365.25 days.
+pub const TEN_YEARS: Duration = Duration::from_secs(315_576_000);
+
 impl Kind {
     /// The value, or none when it is not allowed.
     pub fn read(self, raw: &Raw) -> Option<Value> {
@@ -188,7 +195,7 @@ impl Kind {
 }
 
 /// Reads `"14/s"`, `"0.5/s"`; none when it is no rate.
-fn rate(text: &str) -> Option<f64> {
+pub fn rate(text: &str) -> Option<f64> {
     let number = text.strip_suffix("/s")?;
     let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if plain { number.parse().ok() } else { None }

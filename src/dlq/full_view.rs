@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::archive::Whole;
 use super::letter::Letter;
-use super::original::{self, Job};
+use super::original::Job;
 use super::records::written_time;
 use crate::mask::mask_text;
 
@@ -79,7 +79,7 @@ impl FullView {
         if reveal && error.is_some() {
             fields.insert("value".into(), bytes.map_or(Value::Null, shown));
         } else if reveal {
-            fields.insert("original".into(), original_of(bytes.unwrap_or_default(), stub));
+            fields.insert("original".into(), original_of(whole, stub));
         }
         let key = record.key.as_deref().map(shown_plainly);
         FullView {
@@ -150,10 +150,8 @@ fn wrong_with(bytes: Option<&[u8]>) -> Option<String> {
     })
 }
 
-fn original_of(value: &[u8], stub: Option<Value>) -> Value {
-    let job = Letter::read(value)
-        .map_or(Job::Omitted, |letter| original::job(letter.original_message, Some(letter.cause())));
-    match job {
+fn original_of(whole: &Whole, stub: Option<Value>) -> Value {
+    match whole.job() {
         Job::Whole(None) => Value::Null,
         Job::Whole(Some(bytes)) => shown(&bytes),
         Job::Omitted => stub.unwrap_or_default(),

@@ -102,13 +102,11 @@ impl<'a> Letter<'a> {
 
     /// A cause that this version does not know, or none, is `unknown`.
     pub fn cause(&self) -> Cause {
-        let named = |name: &str| Cause::ALL.into_iter().find(|cause| cause.as_str() == name);
-        self.cause.as_deref().and_then(named).unwrap_or(Cause::Unknown)
+        self.cause.as_deref().and_then(|name| name.parse().ok()).unwrap_or(Cause::Unknown)
     }
 
     pub fn stage(&self) -> Option<Stage> {
-        let named = |name: &str| Stage::ALL.into_iter().find(|stage| stage.as_str() == name);
-        self.stage.as_deref().and_then(named)
+        self.stage.as_deref().and_then(|name| name.parse().ok())
     }
 
     fn job(&self) -> Job<'_> {
@@ -156,7 +154,12 @@ impl Source<'_> {
 /// The letter that a job was replayed from, by its headers.
 pub fn replayed_from<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Option<LetterName> {
     let named = headers.filter(|(name, _)| *name == REPLAY_ID).last();
-    named.and_then(|(_, value)| std::str::from_utf8(value?).ok()?.parse().ok())
+    named.and_then(|(_, value)| named_by(value?))
+}
+
+/// The letter that the value of a [`REPLAY_ID`] names.
+pub fn named_by(value: &[u8]) -> Option<LetterName> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]

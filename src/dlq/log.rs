@@ -281,31 +281,27 @@ impl Desk {
         self.scribes.remove(&partition);
         let scribe = Scribe::open(&self.kafka, partition, self.transactional)?;
         let mut opened = Opened::default();
-        let read =
-            self.fetcher.read_all(
-                &self.kafka.decisions_topic,
-                partition,
-                READ_TIMEOUT,
-                |record| match record.key().and_then(|key| Said::read(key, record.value())) {
-                    Some(Said::Decided(letter, decision)) if letter.partition == partition => {
-                        let known = Known {
-                            letter_timestamp_ms: decision.letter_timestamp_ms,
-                            state: decision.latest.state,
-                            decided_at: record.offset(),
-                        };
-                        opened.known.insert(letter.offset, known);
-                    }
-                    Some(Said::Forgotten(letter)) if letter.partition == partition => {
-                        opened.known.remove(&letter.offset);
-                    }
-                    Some(Said::Notified { at_ms }) => opened.notified_ms = Some(at_ms),
-                    Some(Said::Progress(id, of, progress)) if of == partition => {
-                        opened.progress.insert(id, progress);
-                    }
-                    _ => {}
-                },
-            );
-        read?;
+        self.fetcher.read_all(&self.kafka.decisions_topic, partition, READ_TIMEOUT, |record| match record
+            .key()
+            .and_then(|key| Said::read(key, record.value()))
+        {
+            Some(Said::Decided(letter, decision)) if letter.partition == partition => {
+                let known = Known {
+                    letter_timestamp_ms: decision.letter_timestamp_ms,
+                    state: decision.latest.state,
+                    decided_at: record.offset(),
+                };
+                opened.known.insert(letter.offset, known);
+            }
+            Some(Said::Forgotten(letter)) if letter.partition == partition => {
+                opened.known.remove(&letter.offset);
+            }
+            Some(Said::Notified { at_ms }) => opened.notified_ms = Some(at_ms),
+            Some(Said::Progress(id, of, progress)) if of == partition => {
+                opened.progress.insert(id, progress);
+            }
+            _ => {}
+        })?;
         self.scribes.insert(partition, scribe);
         Ok(opened)
     }

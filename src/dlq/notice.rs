@@ -20,7 +20,6 @@ pub fn job(to: &str, parked: u64, in_all: u64, now_ms: i64, topic: &str) -> Reco
         "subject": format!("Mailroom: {letters} a human"),
         "text": text,
         "id": format!("mailroom-parked-{now_ms}"),
-        "headers": { "Auto-Submitted": "auto-generated" },
     });
     Record {
         topic: topic.into(),

@@ -1,6 +1,7 @@
 //! Which letters are meant, in the words of people: the names and values that a request or the command line gives.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use mailroom_actors::domain::failure::{Cause, Stage};
@@ -8,7 +9,7 @@ use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::filter::Filter;
 use mailroom_actors::domain::letters::name::LetterName;
 
-use crate::config::kind::{Kind, Raw, Value};
+use crate::config::kind::{Kind, Raw, TEN_YEARS, Value};
 
 /// What may be asked for, as it is told to who asks for something else.
 pub const NAMES: &str = "cause, code, stage, state, domain, template, tag.NAME, since, until, q";
@@ -72,8 +73,7 @@ fn time(name: &str, value: &str, now: DateTime<Utc>) -> Result<i64, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(value) {
         return Ok(time.timestamp_millis());
     }
-    let ten_years = std::time::Duration::from_secs(315_576_000);
-    let kind = Kind::Duration { min: std::time::Duration::ZERO, max: ten_years };
+    let kind = Kind::Duration { min: Duration::ZERO, max: TEN_YEARS };
     match kind.read(&Raw::untyped(value)) {
         Some(Value::Duration(ago)) => {
             Ok(now.timestamp_millis() - i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))

@@ -53,7 +53,7 @@ impl Listener for Letters {
 
     fn record(&self, record: &Seen<'_>) {
         let name = LetterName { partition: record.partition(), offset: record.offset() };
-        let from = record.header(REPLAY_ID).and_then(|from| std::str::from_utf8(from).ok()?.parse().ok());
+        let from = record.header(REPLAY_ID).and_then(letter::named_by);
         letter::summarise(record.value().unwrap_or_default(), record.timestamp_ms(), |summary| {
             self.0.index.write().add(name, summary, from);
         });

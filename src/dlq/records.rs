@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use mailroom_actors::domain::letters::decision::{Decision, State, Step};
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::offsets::OffsetSet;
-use mailroom_actors::domain::letters::rules::{Action, Rules};
+use mailroom_actors::domain::letters::rules::Rules;
 use mailroom_actors::domain::letters::run::{Canary, Cancelled, Progress, Run};
 use serde::{Deserialize, Serialize};
 
@@ -247,7 +247,7 @@ fn asked(id: &str, json: RunJson) -> Option<Run> {
     Some(Run {
         id: id.to_owned(),
         rules: Rules {
-            action: Action::ALL.into_iter().find(|action| action.as_str() == json.action)?,
+            action: json.action.parse().ok()?,
             include_permanent: includes("permanent"),
             include_parked: includes("parked"),
             max_replays: json.max_replays,
@@ -279,6 +279,8 @@ pub fn written_time(ms: i64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use mailroom_actors::domain::letters::rules::Action;
+
     use super::*;
 
     fn read_back(said: &Said) -> Option<Said> {

@@ -1,15 +1,13 @@
 //! The job that a letter is replayed as: the original's bytes, key and headers, and what says that it is a replay.
 
-use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::job::{IDEMPOTENCY_KEY, REPLAY_COUNT, REPLAY_ID, Record};
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner;
 use mailroom_actors::domain::letters::rules::Facts;
 
-use super::letter::{self, Letter, REPLAY_ID};
+use super::letter::{self, Letter};
 use super::original::{self, Job};
 
-const REPLAY_COUNT: &str = "mailroom-replay-count";
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Spring Kafka's headers, which say what failed.
 const FAILURE_HEADERS: &str = "kafka_dlt-";
 

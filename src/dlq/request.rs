@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::shelf::Shelf;
 use crate::config;
+use crate::config::kind::{MAX_RATE, MIN_RATE};
 use crate::job;
 
 /// The longest reason, in characters.
@@ -49,8 +50,8 @@ impl Request {
         if self.filter == Filter::default() {
             mistakes.push("say which letters are meant: by a filter, or by their names".to_owned());
         }
-        if self.rate.is_some_and(|rate| !(0.0001..=1_000_000.0).contains(&rate)) {
-            mistakes.push("a rate is from 0.0001/s to 1000000/s".to_owned());
+        if self.rate.is_some_and(|rate| !(MIN_RATE..=MAX_RATE).contains(&rate)) {
+            mistakes.push(format!("a rate is from {MIN_RATE}/s to {MAX_RATE}/s"));
         }
         if self.max == Some(0) {
             mistakes.push("max is at least 1".to_owned());

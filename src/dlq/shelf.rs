@@ -68,7 +68,7 @@ impl Shelf {
 
     /// Whether all is in here that lay on both topics when they were begun to be read.
     pub fn is_complete(&self) -> bool {
-        self.letters_read.load(Ordering::Acquire) && self.decisions_read.load(Ordering::Acquire)
+        self.letters_read.load(Ordering::Acquire) && self.decisions_are_known()
     }
 
     /// Whether the topic of decisions has been read to where it ended: before that a run may have been cancelled unheard.

@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::job::{IDEMPOTENCY_KEY, Record};
 use sha2::{Digest, Sha256};
 
 use super::shape::Glimpse;
 use super::{Mailbox, json, mailbox, tags};
 
-/// The Kafka header that names a job without an `id`.
-const HEADER: &str = "idempotency-key";
 /// Hex digits of the hash that go into a Message-ID: 128 bits.
 const MESSAGE_ID_DIGITS: usize = 32;
 
@@ -67,6 +65,6 @@ pub(super) fn is_usable(id: &str) -> bool {
 }
 
 fn header(record: &Record) -> Option<&str> {
-    let values = record.headers.iter().rev().filter(|(name, _)| name == HEADER);
+    let values = record.headers.iter().rev().filter(|(name, _)| name == IDEMPOTENCY_KEY);
     values.filter_map(|(_, value)| std::str::from_utf8(value.as_deref()?).ok()).find(|id| is_usable(id))
 }

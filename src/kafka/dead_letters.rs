@@ -12,14 +12,13 @@ use mailroom_actors::seldom::Seldom;
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::client_log::ClientLog;
 use super::letter::{EncodedLetter, Encoder};
-use super::problem::StartProblem;
-use super::properties;
+use super::problem::{StartProblem, is_too_large};
+use super::{properties, record};
 use crate::config;
 
 /// Above this a letter is encoded and copied on the blocking pool, not on the actors' thread.
@@ -266,10 +265,7 @@ fn produce(
     topic: &str,
     letter: &EncodedLetter,
 ) -> Result<DeliveryFuture, KafkaError> {
-    let mut headers = OwnedHeaders::new_with_capacity(letter.headers.len());
-    for (key, value) in &letter.headers {
-        headers = headers.insert(Header { key, value: value.as_deref() });
-    }
+    let headers = record::to_headers(letter.headers.iter().map(|(key, value)| (&**key, value.as_deref())));
     let mut record = FutureRecord::<[u8], [u8]>::to(topic)
         .payload(letter.value.as_slice())
         .timestamp(letter.timestamp_ms)
@@ -278,17 +274,6 @@ fn produce(
         record = record.key(key.as_ref());
     }
     producer.send_result(record).map_err(|(error, _)| error)
-}
-
-fn is_too_large(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::MessageBatchTooLarge
-        )
-    )
 }
 
 /// What librdkafka goes on answering by itself without asking a broker again.

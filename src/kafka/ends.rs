@@ -38,10 +38,7 @@ impl Ends {
 
     fn member(&self) -> Result<&BaseConsumer<ClientLog>, String> {
         if self.member.get().is_none() {
-            let mut properties = properties::consumer(&self.config);
-            // A static member's name stays the worker's own.
-            properties.remove("group.instance.id");
-            let made = properties.create_with_context(ClientLog::new("ends"));
+            let made = properties::onlooker(&self.config).create_with_context(ClientLog::new("ends"));
             // It was empty a moment ago, and this is the only thread.
             let _ = self.member.set(made.map_err(|error| error.to_string())?);
         }
@@ -56,9 +53,7 @@ impl Ends {
         // Serves the errors of this client.
         while self.observer.poll(Duration::ZERO).is_some() {}
         let in_words = |error: rdkafka::error::KafkaError| format!("topic {topic}: {error}");
-        let metadata = self.observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT).map_err(in_words)?;
-        let partitions: Vec<i32> =
-            metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|of| of.id()).collect();
+        let partitions = watermarks::partitions(&self.observer, topic, ANSWER_TIMEOUT).map_err(in_words)?;
         if partitions.is_empty() {
             return Err(format!("topic {topic} is not there"));
         }
@@ -71,8 +66,7 @@ impl Ends {
 
     /// How many partitions the topic has; 0 where it is not there, or nobody answers.
     pub fn partitions(&self, topic: &str) -> usize {
-        let metadata = self.observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
-        metadata.map_or(0, |metadata| metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
+        watermarks::partitions(&self.observer, topic, ANSWER_TIMEOUT).map_or(0, |partitions| partitions.len())
     }
 
     /// How many records lie behind the first open transaction, or are a part of it.

@@ -187,15 +187,9 @@ impl<L: Listener> Follower<L> {
 
     /// Whether all of the topic's partitions were seen.
     fn look(&mut self) -> bool {
-        let Ok(metadata) = self.consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT) else {
+        let Ok(partitions) = watermarks::partitions(&self.consumer, &self.topic, ANSWER_TIMEOUT) else {
             return false;
         };
-        let partitions: Vec<i32> = metadata
-            .topics()
-            .iter()
-            .flat_map(|topic| topic.partitions())
-            .map(|partition| partition.id())
-            .collect();
         if partitions.is_empty() {
             return false;
         }

@@ -55,6 +55,18 @@ pub(super) fn refuses_credentials(code: RDKafkaErrorCode, reason: &str) -> bool 
     }
 }
 
+/// Whether the record, or the batch that it is in, is larger than its topic takes.
+pub(super) fn is_too_large(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::MessageBatchTooLarge
+        )
+    )
+}
+
 /// Whether a right (ACL) is missing.
 pub(super) fn lacks_rights(code: RDKafkaErrorCode) -> bool {
     matches!(

@@ -108,6 +108,14 @@ pub fn consumer(config: &config::Kafka) -> ClientConfig {
     with_the_users(client, config, PRODUCER_ONLY)
 }
 
+/// For what asks as the group would, and does not join it.
+pub fn onlooker(config: &config::Kafka) -> ClientConfig {
+    let mut client = consumer(config);
+    // A static member's name stays the worker's own.
+    client.remove("group.instance.id");
+    client
+}
+
 /// For what looks at the cluster from the side: metadata, and where the logs really end, transactions still
 /// open included. It is no member of any group and reads no record.
 pub fn observer(config: &config::Kafka) -> ClientConfig {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mailroom_actors::domain::job::Record;
 use rdkafka::Message;
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers, OwnedHeaders};
 
 /// A copy, exactly as Kafka had it; but a header whose name is not UTF-8 is left out, since neither a dead
 /// letter nor rdkafka (which panics on it) can name it.
@@ -20,6 +20,14 @@ pub(super) fn copy(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
         value: message.payload().map(Bytes::copy_from_slice),
         headers: message.headers().map(headers).unwrap_or_default(),
     }
+}
+
+/// The headers of a record that is to be put on a topic, in this order.
+pub(super) fn to_headers<'a>(
+    headers: impl ExactSizeIterator<Item = (&'a str, Option<&'a [u8]>)>,
+) -> OwnedHeaders {
+    let made = OwnedHeaders::new_with_capacity(headers.len());
+    headers.fold(made, |made, (key, value)| made.insert(Header { key, value }))
 }
 
 fn headers(of: &BorrowedHeaders) -> Vec<(String, Option<Bytes>)> {

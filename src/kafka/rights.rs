@@ -55,9 +55,9 @@ pub async fn check(config: &config::Kafka, limit: Duration) -> Result<Granted, S
 }
 
 fn may_read(config: &config::Kafka, limit: Duration) -> Result<bool, StartProblem> {
-    let mut properties = properties::consumer(config);
-    // An empty end of the log answers at once, and says so. A static member's name stays the worker's own.
-    properties.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10").remove("group.instance.id");
+    let mut properties = properties::onlooker(config);
+    // An empty end of the log answers at once, and says so.
+    properties.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
     let consumer: BaseConsumer<ClientLog> = properties
         .create_with_context(ClientLog::new("rights"))
         .map_err(|e| StartProblem::from_creation(&e))?;

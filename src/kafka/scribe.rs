@@ -8,13 +8,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message};
 
 use super::client_log::ClientLog;
-use super::properties;
+use super::problem::is_too_large;
+use super::{properties, record};
 use crate::config;
 
 /// How long the brokers may take to shut a rival out: his transaction may have to end first.
@@ -135,16 +135,13 @@ impl Scribe {
     }
 
     fn enqueue(&self, record: &Outgoing, place: usize) -> Result<(), KafkaError> {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: value.as_deref() });
-        }
+        let headers = record.headers.iter().map(|(key, value)| (&**key, value.as_deref()));
         let mut outgoing =
             BaseRecord::<[u8], [u8], Box<usize>>::with_opaque_to(&record.topic, Box::new(place));
         outgoing.partition = record.partition;
         outgoing.key = record.key.as_deref();
         outgoing.payload = record.value.as_deref();
-        outgoing.headers = Some(headers);
+        outgoing.headers = Some(record::to_headers(headers));
         self.producer.send(outgoing).map_err(|(error, _)| error)
     }
 }
@@ -155,18 +152,6 @@ fn within_a_transaction(properties: &mut ClientConfig, id: &str) {
     properties.remove("message.timeout.ms");
     properties.set("socket.timeout.ms", "4900");
     properties.set("delivery.timeout.ms", "4500").set("request.timeout.ms", "4500");
-}
-
-fn is_too_large(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
-    matches!(
-        code,
-        Some(
-            RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::MessageBatchTooLarge
-        )
-    )
 }
 
 /// What became of the records of one write.

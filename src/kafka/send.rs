@@ -4,12 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::client_log::ClientLog;
 use super::problem::StartProblem;
-use super::{properties, topics, watermarks};
+use super::{properties, record, topics, watermarks};
 use crate::config;
 
 /// How long a broker may take to answer, at first and for each record.
@@ -70,10 +69,8 @@ impl Sender {
     /// # Errors
     /// `Away` when no broker answers in time; `Misconfigured` when it is refused (rights, size).
     pub async fn send(&self, job: &Job) -> Result<Sent, StartProblem> {
-        let mut headers = OwnedHeaders::new_with_capacity(job.headers.len());
-        for (key, value) in &job.headers {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
+        let headers = job.headers.iter().map(|(key, value)| (&**key, Some(&**value)));
+        let headers = record::to_headers(headers);
         let mut record =
             FutureRecord::<[u8], [u8]>::to(&self.topic).payload(job.value.as_slice()).headers(headers);
         if let Some(key) = &job.key {

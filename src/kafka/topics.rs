@@ -137,8 +137,12 @@ fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), S
         tracing::warn!(topic, from = decisions, to = letters, "the topic of decisions gets more partitions");
         let new = NewPartitions::new(topic, letters);
         let options = AdminOptions::new().request_timeout(Some(ADMIN_TIMEOUT));
-        if let Err(error) = block_on(admin.create_partitions([&new], &options)) {
-            tracing::warn!(topic, %error, "it does not get them");
+        let refused = match block_on(admin.create_partitions([&new], &options)) {
+            Ok(results) => results.into_iter().find_map(Result::err).map(|(_, code)| code.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = refused {
+            tracing::warn!(topic, error, "it does not get them");
         }
         return Ok(());
     }
@@ -148,8 +152,7 @@ fn ensure_decisions(observer: &Observer, config: &config::Kafka) -> Result<(), S
 
 /// How many partitions the topic has, as far as it is known.
 fn partitions(observer: &Observer, topic: &str) -> usize {
-    let metadata = observer.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
-    metadata.map_or(0, |metadata| metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
+    watermarks::partitions(observer, topic, ANSWER_TIMEOUT).map_or(0, |partitions| partitions.len())
 }
 
 /// Room for the largest job in base64, and what a letter says beside it.

@@ -253,6 +253,19 @@ impl Watch {
     }
 }
 
+/// The partitions of the topic; none where it is not there.
+///
+/// # Errors
+/// When no broker answers within `limit`.
+pub(super) fn partitions(
+    client: &BaseConsumer<ClientLog>,
+    topic: &str,
+    limit: Duration,
+) -> KafkaResult<Vec<i32>> {
+    let metadata = client.fetch_metadata(Some(topic), limit)?;
+    Ok(metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|of| of.id()).collect())
+}
+
 /// The watermarks of `partitions`; those that can't be answered just now are left out.
 ///
 /// # Errors

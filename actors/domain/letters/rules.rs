@@ -1,5 +1,7 @@
 //! Whether an act may touch a letter.
 
+use std::str::FromStr;
+
 use super::decision::State;
 use crate::domain::failure::Cause;
 
@@ -31,6 +33,14 @@ impl Action {
             Action::Discard => State::Discarded,
             Action::Restore => State::Waiting,
         }
+    }
+}
+
+impl FromStr for Action {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Action, ()> {
+        Action::ALL.into_iter().find(|known| known.as_str() == name).ok_or(())
     }
 }
 

@@ -1,17 +1,15 @@
 //! `mailroom dlq replay`, `discard` and `restore`: first what would be done is shown, then it is asked for.
 
-use std::io;
-
 use chrono::Utc;
 use clap::{ArgGroup, Args, ValueEnum};
 use mailroom_actors::domain::letters::rules::Action;
 
 use super::desk::Desk;
 use super::select::{FilterArguments, OPTIONS};
-use super::{Outcome, person, preview, refused, watch, words, wrong_usage};
+use super::{Outcome, person, preview, refused, told, watch, words, wrong_usage};
 use crate::cli::output::{self, Lines, written};
 use crate::cli::{ConfigurationArguments, DONE, FAILED};
-use crate::config::kind::{Kind, Raw, Value};
+use crate::config::kind::{RATE, Raw, Value};
 use crate::dlq::request::Request;
 
 pub(super) const REPLAY_EXAMPLE: &str = "Each letter is replayed once, whatever dies; what was replayed, discarded or has expired is skipped. At a terminal it\n\
@@ -46,10 +44,6 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max: Option<u64>,
 
-    /// Why; it is kept with every letter
-    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
-    reason: Option<String>,
-
     #[command(flatten)]
     consent: Consent,
 
@@ -58,8 +52,12 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// How it is agreed to, and what is told of it.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Debug)]
 pub(super) struct Consent {
+    /// Why; it is kept with every letter
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    reason: Option<String>,
+
     /// Only shows what would be done
     #[arg(long)]
     pub dry_run: bool,
@@ -84,21 +82,19 @@ enum Include {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let kind = Kind::Rate { min: 0.0001, max: 1_000_000.0 };
-    match kind.read(&Raw::untyped(text)) {
+    match RATE.read(&Raw::untyped(text)) {
         Some(Value::Real(rate)) => Ok(rate),
-        _ => Err(kind.allowed()),
+        _ => Err(RATE.allowed()),
     }
 }
 
 pub(super) fn run(action: Action, arguments: Arguments) -> Outcome {
-    let Arguments { filter, include, rate, canary, max, reason, consent, configuration } = arguments;
+    let Arguments { filter, include, rate, canary, max, consent, configuration } = arguments;
     consent.can_be_given()?;
     let request = Request {
         action,
         filter: filter.read(Utc::now())?,
-        // A preview keeps none.
-        reason: reason.unwrap_or_else(|| "preview".to_owned()),
+        reason: consent.reason(),
         rate,
         canary: canary.unwrap_or(0),
         max,
@@ -109,12 +105,17 @@ pub(super) fn run(action: Action, arguments: Arguments) -> Outcome {
     };
     let desk = Desk::open(configuration)?;
     desk.has_named(&request.filter)?;
-    carry_out(&desk, &request, consent)
+    carry_out(&desk, &request, &consent)
 }
 
 impl Consent {
+    /// Why. A preview, which keeps none, need not be given one.
+    pub fn reason(&self) -> String {
+        self.reason.clone().unwrap_or_else(|| "preview".to_owned())
+    }
+
     /// Where nobody can be asked it must be given beforehand.
-    pub fn can_be_given(self) -> Outcome<()> {
+    pub fn can_be_given(&self) -> Outcome<()> {
         if self.yes || self.dry_run || person::is_there() {
             return Ok(());
         }
@@ -125,7 +126,7 @@ impl Consent {
 }
 
 /// Shows what would be done, asks, and hands it to the workers.
-pub(super) fn carry_out(desk: &Desk, request: &Request, consent: Consent) -> Outcome {
+pub(super) fn carry_out(desk: &Desk, request: &Request, consent: &Consent) -> Outcome {
     let action = request.action.as_str();
     let (selection, preview) = desk.archive.select(request, Utc::now()).map_err(refused)?;
     if consent.dry_run {
@@ -160,11 +161,4 @@ pub(super) fn carry_out(desk: &Desk, request: &Request, consent: Consent) -> Out
         told(Lines::stdout().write(words::json(&desk.archive.show_run(&run))))?;
     }
     Ok(code)
-}
-
-fn told(result: io::Result<()>) -> Outcome<()> {
-    match written(result) {
-        DONE => Ok(()),
-        code => Err(super::Ended(code)),
-    }
 }

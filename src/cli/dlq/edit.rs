@@ -35,10 +35,6 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE")]
     value: Option<PathBuf>,
 
-    /// Why; it is kept with the letter
-    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
-    reason: Option<String>,
-
     #[command(flatten)]
     consent: Consent,
 
@@ -47,7 +43,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Outcome {
-    let Arguments { letter, value, reason, consent, configuration } = arguments;
+    let Arguments { letter, value, consent, configuration } = arguments;
     if value.is_none() && !person::is_there() {
         return Err(wrong_usage(
             "there is no terminal for an editor: give --value FILE, or --value - for stdin",
@@ -83,7 +79,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
     let request = Request {
         action: Action::Replay,
         filter: Filter { letters: [letter].into(), ..Filter::default() },
-        reason: reason.unwrap_or_else(|| "preview".to_owned()),
+        reason: consent.reason(),
         rate: None,
         canary: 0,
         max: None,
@@ -93,7 +89,7 @@ pub(super) fn run(arguments: Arguments) -> Outcome {
         value: Some(changed),
         by: person::login(),
     };
-    act::carry_out(&desk, &request, consent)
+    act::carry_out(&desk, &request, &consent)
 }
 
 fn read(file: &Path) -> Outcome<Vec<u8>> {

@@ -1,7 +1,6 @@
 //! `mailroom dlq export`: every letter that matches, whole, for other programs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -10,8 +9,8 @@ use mailroom_actors::domain::job::Record;
 
 use super::desk::Desk;
 use super::select::FilterArguments;
-use super::{Outcome, csv, failed, words};
-use crate::cli::output::{Lines, written};
+use super::{Outcome, csv, failed, told, words};
+use crate::cli::output::Lines;
 use crate::cli::{ConfigurationArguments, DONE};
 use crate::dlq::archive::Whole;
 use crate::dlq::full_view::FullView;
@@ -177,13 +176,6 @@ fn cells(view: &FullView, reveal: bool) -> Vec<String> {
         cells.push(words::of(shown.map(|shown| shown.get("text").unwrap_or(shown))));
     }
     cells
-}
-
-fn told(result: io::Result<()>) -> Outcome<()> {
-    match result {
-        Ok(()) => Ok(()),
-        Err(error) => Err(super::Ended(written(Err(error)))),
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ mod show;
 mod watch;
 mod words;
 
+use std::io;
+
 use clap::Subcommand;
 
 use super::{WRONG_USAGE, output};
@@ -92,6 +94,11 @@ fn failed(reason: impl std::fmt::Display) -> Ended {
 fn wrong_usage(reason: impl std::fmt::Display) -> Ended {
     output::tell(format_args!("error: {reason}"));
     Ended(WRONG_USAGE)
+}
+
+/// Ends early where stdout can't be written.
+fn told(result: io::Result<()>) -> Outcome<()> {
+    result.map_err(|error| Ended(output::written(Err(error))))
 }
 
 fn refused(refused: Refused) -> Ended {

@@ -5,7 +5,7 @@ use clap::Args;
 use mailroom_actors::domain::letters::run::{Standing, Tracked};
 
 use super::desk::Desk;
-use super::{Outcome, person, refused, watch, words};
+use super::{Outcome, person, refused, told, watch, words};
 use crate::cli::output::{self, Lines, written};
 use crate::cli::{ConfigurationArguments, DONE, FAILED};
 use crate::dlq::view::RunView;
@@ -83,10 +83,8 @@ pub(super) fn cancel(CancelArguments { run: id, json, configuration }: CancelArg
 fn tell(desk: &Desk, run: &Tracked, json: bool, code: u8) -> Outcome {
     let view = desk.archive.show_run(run);
     let shown = if json { words::json(&view) } else { table(&[view]) };
-    match written(Lines::stdout().write(shown)) {
-        DONE => Ok(code),
-        failed => Ok(failed),
-    }
+    told(Lines::stdout().write(shown))?;
+    Ok(code)
 }
 
 fn table(runs: &[RunView]) -> String {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mailroom_actors::domain::failure::Cause;
-use mailroom_actors::domain::job::REPLAY_ID;
+use mailroom_actors::domain::job::{IDEMPOTENCY_KEY, REPLAY_ID};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
@@ -21,8 +21,6 @@ use crate::demo::background::Background;
 use crate::demo::letter::{self, LastLetters};
 use crate::demo::traffic;
 
-/// The header that a replayed job's number is known by.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How long one poll may wait for a letter, and so how late a stop may be noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// How long the last letters may take to be read after the stop.
@@ -175,7 +173,7 @@ fn read_letter(value: &[u8]) -> Entry {
     let Ok(letter) = serde_json::from_slice::<Letter<'_>>(value) else {
         return Entry { number: None, cause: Cause::Malformed, reason: String::new() };
     };
-    let cause = Cause::ALL.into_iter().find(|cause| cause.as_str() == letter.cause);
+    let cause: Option<Cause> = letter.cause.parse().ok();
     Entry {
         number: cause.and_then(|_| traffic::number_of_key(&letter.idempotency_key)),
         cause: cause.unwrap_or(Cause::Unknown),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{BY, bad};
-use crate::config::kind::{self, Kind, Raw};
+use crate::config::kind;
 use crate::dlq::question;
 use crate::dlq::request::Request;
 use crate::http::body;
@@ -117,7 +117,7 @@ fn noted<T>(mistakes: &mut Vec<String>, result: Result<T, String>) -> Option<T> 
 }
 
 fn action_of(action: Option<&str>) -> Result<Action, String> {
-    let known = Action::ALL.into_iter().find(|known| Some(known.as_str()) == action);
+    let known = action.and_then(|action| action.parse().ok());
     known.ok_or_else(|| "action must be replay, discard or restore".into())
 }
 
@@ -148,11 +148,7 @@ fn filter_of(select: Option<Select>) -> Result<Filter, String> {
 }
 
 fn rate_of(rate: Value) -> Result<f64, String> {
-    let of_text = |text: &str| match (Kind::Rate { min: 0.0, max: f64::MAX }).read(&Raw::untyped(text)) {
-        Some(kind::Value::Real(rate)) => Some(rate),
-        _ => None,
-    };
-    let rate = rate.as_f64().or_else(|| of_text(rate.as_str()?));
+    let rate = rate.as_f64().or_else(|| kind::rate(rate.as_str()?));
     rate.ok_or_else(|| "rate must be such as \"10/s\", or a number of letters a second".into())
 }
 

@@ -31,9 +31,7 @@ pub struct GroupInspection {
 pub(super) fn inspect(config: &config::Kafka) -> Result<GroupInspection, String> {
     let observer = watermarks::observer(config).map_err(|problem| problem.to_string())?;
     let in_words = |error: rdkafka::error::KafkaError| error.to_string();
-    let metadata = observer.fetch_metadata(Some(&config.topic), ANSWER_TIMEOUT).map_err(in_words)?;
-    let partitions: Vec<i32> =
-        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|of| of.id()).collect();
+    let partitions = watermarks::partitions(&observer, &config.topic, ANSWER_TIMEOUT).map_err(in_words)?;
     let committed = committed(config, &partitions)?;
     let ends = watermarks::ask(&observer, &config.topic, &partitions, ANSWER_TIMEOUT).map_err(in_words)?;
     let mut seen = count(&committed, &ends);
@@ -47,11 +45,9 @@ pub(super) fn inspect(config: &config::Kafka) -> Result<GroupInspection, String>
 
 /// What the group has committed of each partition.
 fn committed(config: &config::Kafka, partitions: &[i32]) -> Result<Vec<(i32, Option<i64>)>, String> {
-    let mut properties = properties::consumer(config);
-    // A static member's name stays the worker's own.
-    properties.remove("group.instance.id");
-    let consumer: BaseConsumer<ClientLog> =
-        properties.create_with_context(ClientLog::new("check")).map_err(|error| error.to_string())?;
+    let consumer: BaseConsumer<ClientLog> = properties::onlooker(config)
+        .create_with_context(ClientLog::new("check"))
+        .map_err(|error| error.to_string())?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(&config.topic, *partition);
