@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -32,7 +31,8 @@ use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::membership::Membership;
 use crate::kafka::scribe::{Outgoing, Scribe, Unwritten};
-use crate::kafka::{threads, topics};
+use crate::kafka::threads::Thread;
+use crate::kafka::topics;
 
 /// A million decisions are read in 1.3 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -49,6 +49,8 @@ const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
 /// See the module's text.
 pub struct KafkaLetterLog {
     shelf: Arc<Shelf>,
+    /// First to go: what it is at is ended while the partitions are still this worker's.
+    thread: Thread,
     membership: Membership,
     redrive: Option<Redrive>,
     /// Who hears of parked letters.
@@ -59,12 +61,10 @@ pub struct KafkaLetterLog {
     /// Letters a second, of all partitions together.
     rate: f64,
     work: mpsc::Sender<Work>,
-    thread: Option<JoinHandle<()>>,
     /// Records of the main queue that an open transaction holds up, as last looked.
     stalled: Arc<AtomicI64>,
     /// Keeps the shelf up to date.
     reader: Reader,
-    stopped: Arc<AtomicBool>,
 }
 
 type Work = Box<dyn FnOnce(&mut Desk) + Send>;
@@ -93,16 +93,13 @@ impl KafkaLetterLog {
             scribes: HashMap::new(),
             stalled: Arc::clone(&stalled),
         };
-        let stopped = Arc::new(AtomicBool::new(false));
-        let told_to_stop = Arc::clone(&stopped);
         let (work, to_do) = mpsc::channel::<Work>();
-        let thread = thread::Builder::new()
-            .name("dlq-owner".into())
-            .spawn(move || desk.run(&to_do, &told_to_stop))
+        let thread = Thread::start("dlq-owner", LONGEST_TRANSACTION, move |stopped| desk.run(&to_do, stopped))
             .map_err(|error| StartProblem::Away(format!("no thread for the dead letter queue: {error}")))?;
         let membership = Membership::join(kafka)?;
         Ok(KafkaLetterLog {
             shelf: Arc::clone(shelf),
+            thread,
             membership,
             redrive,
             notify,
@@ -110,10 +107,8 @@ impl KafkaLetterLog {
             replay_topic: dlq.replay_topic.clone(),
             rate: dlq.rate,
             work,
-            thread: Some(thread),
             stalled,
             reader,
-            stopped,
         })
     }
 
@@ -146,13 +141,11 @@ impl Drop for KafkaLetterLog {
     /// Ends what is under way, so that no transaction is left open, and begins nothing of what waits; within bounds, for
     /// brokers may be away.
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Release);
+        self.thread.stop();
         self.reader.stop();
         self.membership.stop();
+        // It waits for work no longer.
         self.work = mpsc::channel().0;
-        if let Some(thread) = self.thread.take() {
-            threads::join_within(thread, LONGEST_TRANSACTION);
-        }
     }
 }
 

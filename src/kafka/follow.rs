@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mailroom_actors::ports::Watermarks;
@@ -17,7 +15,8 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use super::client_log::ClientLog;
 use super::out_of_range::is_out_of_range;
 use super::problem::StartProblem;
-use super::{properties, threads, watermarks};
+use super::threads::Thread;
+use super::{properties, watermarks};
 use crate::config;
 
 /// Between two looks at the topic: new partitions, records that were deleted.
@@ -86,24 +85,12 @@ impl<'a> Seen<'a> {
 }
 
 /// A topic being read; dropping it ends that.
-pub struct Following {
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Following(Thread);
 
 impl Following {
     /// Ends soon; dropping it waits for that, a second at most.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.stop();
-        if let Some(thread) = self.thread.take() {
-            threads::join_within(thread, LONGEST_FAREWELL);
-        }
+        self.0.stop();
     }
 }
 
@@ -121,7 +108,6 @@ pub fn follow(
     let consumer: BaseConsumer<ClientLog> = properties::follower(config)
         .create_with_context(ClientLog::new("follower"))
         .map_err(|error| StartProblem::from_creation(&error))?;
-    let stopped = Arc::new(AtomicBool::new(false));
     let mut follower = Follower {
         consumer,
         topic: topic.to_owned(),
@@ -131,12 +117,10 @@ pub fn follow(
         awaited: None,
         look_at: Instant::now(),
     };
-    let told_to_stop = Arc::clone(&stopped);
-    let thread = thread::Builder::new()
-        .name(format!("follow-{topic}").chars().take(15).collect())
-        .spawn(move || follower.run(&told_to_stop))
+    let name: String = format!("follow-{topic}").chars().take(15).collect();
+    let thread = Thread::start(&name, LONGEST_FAREWELL, move |stopped| follower.run(stopped))
         .map_err(|error| StartProblem::Away(format!("no thread to read a topic: {error}")))?;
-    Ok(Following { stopped, thread: Some(thread) })
+    Ok(Following(thread))
 }
 
 struct Follower<L> {

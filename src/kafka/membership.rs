@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,7 +13,8 @@ use rdkafka::error::KafkaError;
 
 use super::client_log::ClientLog;
 use super::problem::StartProblem;
-use super::{properties, threads};
+use super::properties;
+use super::threads::Thread;
 use crate::config;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -23,8 +23,7 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 /// A member of the group; dropping it leaves.
 pub struct Membership {
     owned: Arc<Mutex<BTreeSet<i32>>>,
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Thread,
 }
 
 impl Membership {
@@ -39,39 +38,26 @@ impl Membership {
             .create_with_context(context)
             .map_err(|error| StartProblem::from_creation(&error))?;
         consumer.subscribe(&[&config.dlq_topic]).map_err(|error| StartProblem::from_creation(&error))?;
-        let stopped = Arc::new(AtomicBool::new(false));
-        let told_to_stop = Arc::clone(&stopped);
-        let thread = thread::Builder::new()
-            .name("dlq-member".into())
-            .spawn(move || {
-                while !told_to_stop.load(Ordering::Acquire) {
-                    // Errors are in the client's log; what was fetched before the pause is of no interest.
-                    let _ = consumer.poll(POLL);
-                }
-            })
-            .map_err(|error| {
-                StartProblem::Away(format!("no thread for the group of the dead letter queue: {error}"))
-            })?;
-        Ok(Membership { owned, stopped, thread: Some(thread) })
+        let poll = move |stopped: &AtomicBool| {
+            while !stopped.load(Ordering::Acquire) {
+                // Errors are in the client's log; what was fetched before the pause is of no interest.
+                let _ = consumer.poll(POLL);
+            }
+        };
+        let thread = Thread::start("dlq-member", LONGEST_FAREWELL, poll).map_err(|error| {
+            StartProblem::Away(format!("no thread for the group of the dead letter queue: {error}"))
+        })?;
+        Ok(Membership { owned, thread })
     }
 
     /// Leaves soon; dropping it waits for that, a second at most.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
+        self.thread.stop();
     }
 
     /// The partitions that are this worker's now.
     pub fn partitions(&self) -> Vec<i32> {
         self.owned.lock().iter().copied().collect()
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.stop();
-        if let Some(thread) = self.thread.take() {
-            threads::join_within(thread, LONGEST_FAREWELL);
-        }
     }
 }
 
