@@ -13,7 +13,7 @@ use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::name::LetterName;
-use mailroom_actors::domain::letters::owner::{Act, Batch, Known, MAX_BATCH, Opened, Task};
+use mailroom_actors::domain::letters::owner::{Batch, Known, MAX_BATCH, Opened, Task};
 use mailroom_actors::domain::letters::redrive::{Due, Redrive};
 use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
@@ -30,7 +30,7 @@ use crate::config;
 use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::membership::Membership;
-use crate::kafka::scribe::{Outgoing, Scribe, Unwritten};
+use crate::kafka::scribe::{Entry, Outgoing, Scribe, Unwritten};
 use crate::kafka::threads::Thread;
 use crate::kafka::topics;
 
@@ -91,11 +91,15 @@ impl KafkaLetterLog {
             replay_topic: dlq.replay_topic.clone(),
             transactional: dlq.transactions,
             scribes: HashMap::new(),
+            singly: BTreeSet::new(),
             stalled: Arc::clone(&stalled),
         };
         let (work, to_do) = mpsc::channel::<Work>();
-        let thread = Thread::start("dlq-owner", LONGEST_TRANSACTION, move |stopped| desk.run(&to_do, stopped))
-            .map_err(|error| StartProblem::Away(format!("no thread for the dead letter queue: {error}")))?;
+        let thread =
+            Thread::start("dlq-owner", LONGEST_TRANSACTION, move |stopped| desk.run(&to_do, stopped))
+                .map_err(|error| {
+                    StartProblem::Away(format!("no thread for the dead letter queue: {error}"))
+                })?;
         let membership = Membership::join(kafka)?;
         Ok(KafkaLetterLog {
             shelf: Arc::clone(shelf),
@@ -237,6 +241,8 @@ struct Desk {
     fetcher: Fetcher,
     settled: Settled,
     scribes: HashMap<i32, Scribe>,
+    /// Partitions whose records are sent one by one for now: among the last ones there was one that is too large.
+    singly: BTreeSet<i32>,
     stalled: Arc<AtomicI64>,
 }
 
@@ -272,7 +278,8 @@ impl Desk {
     fn open(&mut self, partition: i32) -> Result<Opened, String> {
         // One after the other: librdkafka takes a second client of the same id for a rival.
         self.scribes.remove(&partition);
-        let scribe = Scribe::open(&self.kafka, partition, self.transactional)?;
+        let singly = self.singly.contains(&partition);
+        let scribe = Scribe::open(&self.kafka, partition, self.transactional, singly)?;
         let mut opened = Opened::default();
         self.fetcher.read_all(&self.kafka.decisions_topic, partition, READ_TIMEOUT, |record| match record
             .key()
@@ -332,35 +339,40 @@ impl Desk {
     fn write(&mut self, partition: i32, batch: &Batch) -> Result<Vec<i64>, NotWritten> {
         let scribe = self.scribes.get(&partition);
         let scribe = scribe.ok_or_else(|| NotWritten::Failed("the partition was given up".into()))?;
-        let replayed: Vec<&Act> = batch.acts.iter().filter(|act| act.job.is_some()).collect();
-        let jobs = replayed.iter().filter_map(|act| act.job.as_ref());
-        let jobs: Vec<Outgoing> =
-            jobs.chain(batch.notice.iter().map(|notice| &notice.job)).map(outgoing).collect();
-        let decided = batch.acts.iter().map(|act| Said::Decided(act.letter, act.decision.clone()));
+        let acts =
+            batch.acts.iter().map(|act| (act.job.as_ref(), Said::Decided(act.letter, act.decision.clone())));
+        let notice =
+            batch.notice.iter().map(|notice| (Some(&notice.job), Said::Notified { at_ms: notice.at_ms }));
         let progress =
             batch.progress.iter().map(|(id, progress)| Said::Progress(id.clone(), partition, *progress));
         let forgotten =
             batch.forgotten.iter().map(|offset| Said::Forgotten(LetterName { partition, offset: *offset }));
         let canaries = batch.canaries.iter().map(|(id, canary)| Said::Canary(id.clone(), *canary));
-        let said: Vec<Outgoing> = decided
-            .chain(progress)
-            .chain(forgotten)
-            .chain(canaries)
-            .chain(batch.notice.iter().map(|notice| Said::Notified { at_ms: notice.at_ms }))
-            .map(|said| decision(said.write(), &self.kafka.decisions_topic))
+        let entries: Vec<Entry> = acts
+            .chain(notice)
+            .chain(progress.chain(forgotten).chain(canaries).map(|said| (None, said)))
+            .map(|(job, said)| Entry {
+                job: job.map(outgoing),
+                said: decision(said.write(), &self.kafka.decisions_topic),
+            })
             .collect();
-        let mut offsets = scribe.write(&jobs, &said).map_err(|unwritten| match unwritten {
+        let mut offsets = scribe.write(&entries).map_err(|unwritten| match unwritten {
             Unwritten::Failed(error) => {
                 // Who has lost the partition meanwhile hears no more of it.
                 tracing::debug!(partition, %error, "a batch was not written");
                 NotWritten::Failed(error)
             }
+            Unwritten::TooLargeTogether => {
+                self.singly.insert(partition);
+                NotWritten::Failed("one of the jobs is larger than the topic takes".into())
+            }
             Unwritten::TooLarge(places) => {
                 let letters =
-                    places.iter().filter_map(|place| Some(replayed.get(*place)?.letter.offset)).collect();
+                    places.iter().filter_map(|place| Some(batch.acts.get(*place)?.letter.offset)).collect();
                 NotWritten::TooLarge(letters)
             }
         })?;
+        self.singly.remove(&partition);
         offsets.truncate(batch.acts.len());
         Ok(offsets)
     }

@@ -31,6 +31,8 @@ impl Fetcher {
         let mut properties = properties::follower(config);
         // What is decided by it must come from the leader: another replica may lag behind.
         properties.remove("client.rack");
+        // A few letters are wanted, and what is read ahead of them is thrown away.
+        properties.set("fetch.message.max.bytes", "262144").set("queued.max.messages.kbytes", "1024");
         Fetcher { properties, consumer: OnceCell::new() }
     }
 

@@ -21,6 +21,12 @@ use crate::config;
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a transaction may last in all; the brokers end one that lasts 5 s (`transaction.timeout.ms`).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// rdkafka 0.39 waits so long whatever comes meanwhile, and the transaction is open.
+const POLL: Duration = Duration::from_millis(1);
+/// Records go together up to this: few requests, and no topic takes less. A larger one goes alone.
+const TOGETHER_BYTES: &str = "65536";
+/// How long the first waits for the others.
+const GATHERING_MS: &str = "2";
 
 /// One record to be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +39,20 @@ pub struct Outgoing {
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 
-/// Why nothing was written, or it is not known. Either way the scribe is done for.
+/// A record and, beside it, the job whose replay it tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub job: Option<Outgoing>,
+    pub said: Outgoing,
+}
+
+/// Why not all was written, or it is not known. Either way the scribe is done for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unwritten {
-    /// The brokers take no records as large as these, by their places.
+    /// The brokers take no records as large as those of these entries, by their places.
     TooLarge(Vec<usize>),
+    /// Records that went together are too large, one of them at least: a scribe that sends them one by one finds out which.
+    TooLargeTogether,
     Failed(String),
 }
 
@@ -45,18 +60,29 @@ pub enum Unwritten {
 pub struct Scribe {
     producer: BaseProducer<Receipts>,
     transactional: bool,
+    singly: bool,
 }
 
 impl Scribe {
-    /// Makes the producer, and shuts every rival out that writes for the same partition. Blocks, 30 s at most.
+    /// Makes the producer, and shuts every rival out that writes for the same partition. Records that are sent `singly` are
+    /// found by their places where they are too large; else they are sent together, which keeps transactions short. Blocks,
+    /// 30 s at most.
     ///
     /// # Errors
     /// In words.
-    pub fn open(config: &config::Kafka, partition: i32, transactional: bool) -> Result<Scribe, String> {
+    pub fn open(
+        config: &config::Kafka,
+        partition: i32,
+        transactional: bool,
+        singly: bool,
+    ) -> Result<Scribe, String> {
         let mut properties = properties::producer(config);
-        // A batch would be refused whole for one record; and each record is found by its place.
-        properties.set("batch.num.messages", "1");
         properties.set("partitioner", "murmur2_random");
+        if singly {
+            properties.set("batch.num.messages", "1");
+        } else {
+            properties.set("batch.size", TOGETHER_BYTES).set("linger.ms", GATHERING_MS);
+        }
         if transactional {
             within_a_transaction(&mut properties, &format!("{}-dlq-{partition}", config.group));
         }
@@ -70,30 +96,23 @@ impl Scribe {
                 format!("the brokers begin no transaction: {why}")
             })?;
         }
-        Ok(Scribe { producer, transactional })
+        Ok(Scribe { producer, transactional, singly })
     }
 
-    /// Writes all of `first` and `then`, and returns the offsets of `then`. Without transactions `first` is written and
-    /// acknowledged before `then` is begun. Blocks, 5 s at most.
+    /// Writes all entries, and returns the offsets of what is said. Without transactions each job is acknowledged before
+    /// what is said of it is sent, and both before the next job. Blocks, 5 s at most.
     ///
     /// # Errors
-    /// [`Unwritten`], with places in `first`.
-    pub fn write(&self, first: &[Outgoing], then: &[Outgoing]) -> Result<Vec<i64>, Unwritten> {
+    /// [`Unwritten`].
+    pub fn write(&self, entries: &[Entry]) -> Result<Vec<i64>, Unwritten> {
         let deadline = Instant::now() + WRITE_TIMEOUT;
-        let failed = |error: KafkaError| Unwritten::Failed(error.to_string());
-        if self.transactional {
-            self.producer.begin_transaction().map_err(failed)?;
-        }
-        let written = if self.transactional {
-            self.put(&[first, then].concat(), deadline).map(|mut offsets| offsets.split_off(first.len()))
-        } else {
-            self.put(first, deadline).and_then(|_| self.put(then, deadline))
-        };
         if !self.transactional {
-            return written;
+            return self.put_one_after_the_other(entries, deadline);
         }
+        let failed = |error: KafkaError| Unwritten::Failed(error.to_string());
+        self.producer.begin_transaction().map_err(failed)?;
         let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
-        match written {
+        match self.put_within_the_transaction(entries, deadline) {
             Ok(offsets) => {
                 mailroom_actors::kill_point::reach("dlq-before-the-commit");
                 self.producer.commit_transaction(left()).map_err(failed)?;
@@ -110,28 +129,58 @@ impl Scribe {
         }
     }
 
+    /// From its first job to the commit all of the queue's readers wait: so the jobs come last.
+    fn put_within_the_transaction(
+        &self,
+        entries: &[Entry],
+        deadline: Instant,
+    ) -> Result<Vec<i64>, Unwritten> {
+        let offsets = self.put(said(0, entries), deadline)?;
+        self.put(jobs(0, entries), deadline)?;
+        Ok(offsets)
+    }
+
+    fn put_one_after_the_other(&self, entries: &[Entry], deadline: Instant) -> Result<Vec<i64>, Unwritten> {
+        let mut offsets = Vec::with_capacity(entries.len());
+        for entries in entries.chunk_by(|_, next| next.job.is_none()) {
+            let first = offsets.len();
+            self.put(jobs(first, entries), deadline)?;
+            offsets.extend(self.put(said(first, entries), deadline)?);
+        }
+        Ok(offsets)
+    }
+
     /// Returns the offset of each record once all are acknowledged.
-    fn put(&self, records: &[Outgoing], deadline: Instant) -> Result<Vec<i64>, Unwritten> {
+    fn put<'a>(
+        &self,
+        records: impl Iterator<Item = (usize, &'a Outgoing)>,
+        deadline: Instant,
+    ) -> Result<Vec<i64>, Unwritten> {
         self.producer.context().clear();
-        for (place, record) in records.iter().enumerate() {
+        let mut count = 0;
+        for (place, record) in records {
             match self.enqueue(record, place) {
                 Ok(()) => {}
                 Err(error) if is_too_large(&error) => return Err(Unwritten::TooLarge(vec![place])),
                 Err(error) => return Err(Unwritten::Failed(error.to_string())),
             }
-            if place % 100 == 0 {
+            count += 1;
+            if count % 100 == 0 {
                 self.producer.poll(Duration::ZERO);
             }
         }
         mailroom_actors::kill_point::reach("dlq-within-the-transaction");
         // Once one of a transaction has failed nothing more is heard of the others.
-        while self.producer.context().count() < records.len() && !self.producer.context().has_failed() {
+        while self.producer.context().count() < count && !self.producer.context().has_failed() {
             if Instant::now() >= deadline {
                 return Err(Unwritten::Failed("the brokers do not acknowledge in time".into()));
             }
-            self.producer.poll(Duration::from_millis(20));
+            self.producer.poll(POLL);
         }
-        self.producer.context().take()
+        self.producer.context().take().map_err(|unwritten| match unwritten {
+            Unwritten::TooLarge(_) if !self.singly && count > 1 => Unwritten::TooLargeTogether,
+            unwritten => unwritten,
+        })
     }
 
     fn enqueue(&self, record: &Outgoing, place: usize) -> Result<(), KafkaError> {
@@ -144,6 +193,15 @@ impl Scribe {
         outgoing.headers = Some(record::to_headers(headers));
         self.producer.send(outgoing).map_err(|(error, _)| error)
     }
+}
+
+/// With their places, of which the first is `from`.
+fn jobs(from: usize, entries: &[Entry]) -> impl Iterator<Item = (usize, &Outgoing)> {
+    (from..).zip(entries).filter_map(|(place, entry)| Some((place, entry.job.as_ref()?)))
+}
+
+fn said(from: usize, entries: &[Entry]) -> impl Iterator<Item = (usize, &Outgoing)> {
+    (from..).zip(entries).map(|(place, entry)| (place, &entry.said))
 }
 
 fn within_a_transaction(properties: &mut ClientConfig, id: &str) {

@@ -71,6 +71,13 @@ pub struct Letter {
     pub job: Option<Record>,
 }
 
+impl Letter {
+    fn was_acted_on_by(&self, run: &Run) -> bool {
+        let before = self.before.as_ref().filter(|before| before.letter_timestamp_ms == self.timestamp_ms);
+        before.is_some_and(|before| before.latest.run.as_ref() == Some(&run.id))
+    }
+}
+
 /// What is written in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -198,6 +205,11 @@ impl Owner {
                 let known = self.opened.progress.get(&run.id).copied();
                 let progress = batch.progress.entry(run.id.clone()).or_insert(known.unwrap_or_default());
                 progress.next = task.offset + 1;
+                // Without transactions it may have acted, and died before it could say how far it is.
+                if verdict.is_err() && letter.is_some_and(|letter| letter.was_acted_on_by(run)) {
+                    progress.acted += 1;
+                    continue;
+                }
                 *if verdict.is_ok() { &mut progress.acted } else { &mut progress.skipped } += 1;
             }
             match verdict {

@@ -216,3 +216,22 @@ fn decisions_of_letters_that_have_left_are_forgotten() {
     owner.written(&Batch { forgotten: gone, ..Batch::default() }, &[]);
     assert_eq!(owner.to_forget(4, 100), Vec::<i64>::new());
 }
+
+#[test]
+fn what_a_run_did_before_it_could_say_so_counts_as_done() {
+    let mut world = World::with(4);
+    let runs = [run("r1", Action::Replay, 0..4, 1000.0)];
+    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let tasks = owner.plan(&runs, &[], 0.0, SECOND, SECOND);
+    let mut batch = owner.conclude(tasks, &world.letters.clone().into_iter().collect(), 5, 1_000);
+    // As without transactions: two letters were done when the worker died.
+    batch.acts.truncate(2);
+    batch.progress.clear();
+    world.write(&batch);
+
+    let mut next = Owner::new(0, std::mem::take(&mut world.opened), BTreeSet::new());
+    let batch = world.turn(&mut next, &runs, &[]);
+    assert_eq!(batch.progress["r1"], Progress { next: 4, acted: 4, skipped: 0 });
+    assert!(batch.skipped.is_empty());
+    assert!(world.replays.values().all(|times| *times == 1), "{:?}", world.replays);
+}

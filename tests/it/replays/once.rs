@@ -48,8 +48,13 @@ fn a_run_puts_each_job_back_once_as_it_was_and_it_is_sent() {
     worker.stop();
 }
 
-/// The places of a batch at which its worker may die.
-const POINTS: [&str; 3] = ["dlq-within-the-transaction", "dlq-before-the-commit", "dlq-after-the-commit"];
+/// The places of a batch at which its worker may die, and which time it comes by: the decisions are under way, then the jobs.
+const POINTS: [(&str, u32); 4] = [
+    ("dlq-within-the-transaction", 1),
+    ("dlq-within-the-transaction", 2),
+    ("dlq-before-the-commit", 1),
+    ("dlq-after-the-commit", 1),
+];
 
 #[test]
 fn a_worker_that_dies_at_any_step_of_a_batch_neither_repeats_nor_loses_a_letter() {
@@ -61,9 +66,9 @@ fn a_worker_that_dies_at_any_step_of_a_batch_neither_repeats_nor_loses_a_letter(
     TestWorker::start(&settings).stop();
     let run = letters.replay("r1", 20.0);
     letters.ask(&run);
-    for point in POINTS {
-        let worker = TestWorker::start(&settings.clone().killed_at(point, 1));
-        assert_eq!(worker.wait().0, None, "{point}");
+    for (point, times) in POINTS {
+        let worker = TestWorker::start(&settings.clone().killed_at(point, times));
+        assert_eq!(worker.wait().0, None, "{point} {times}");
     }
     let worker = TestWorker::start(&settings);
     letters.wait_until_done(&run);
@@ -141,27 +146,53 @@ fn a_cancelled_run_leaves_the_rest_as_it_was() {
 
 #[test]
 fn what_can_not_be_replayed_is_skipped_and_blocks_nothing() {
+    for transactions in ["on", "off"] {
+        let queue = Queue::with_letters(Kafka::shared(), 1);
+        let stub = r#"{"original_message":{"omitted":true,"bytes":9,"sha256":"00"},"cause":"quota"}"#;
+        let large = format!(r#"{{"original_message":"{}","cause":"quota"}}"#, "x".repeat(900_000));
+        queue.kafka.tool(
+            "kafka.admin.ConfigCommand",
+            &["--alter", "--topic", &queue.topic, "--add-config", "max.message.bytes=500000"],
+        );
+        let odd =
+            [stub.as_bytes(), b"no letter at all", large.as_bytes()].map(|value| Record::of(value.to_vec()));
+        let letters = Letters::put(&queue, 1, 5);
+        queue.kafka.produce(&queue.dlq_topic, &odd, None);
+        let sink = SmtpSink::start(&[]);
+        let worker =
+            TestWorker::start(&Settings::new(&queue, sink.port()).set("dlq.transactions", transactions));
+        worker.wait_until_ready();
+        let mut run = letters.replay("r1", 100.0);
+        run.letters = [(0, (0..8).collect())].into();
+        letters.ask(&run);
+        letters.wait_until_done(&run);
+        assert_eq!(replayed(&queue), each_once(5), "transactions {transactions}");
+        assert_eq!(letters.progress("r1")[&0], Progress { next: 8, acted: 5, skipped: 3 });
+        assert_eq!(worker.metrics().get("mailroom_replays_total", &[("result", "refused")]), 1.0);
+        worker.stop();
+    }
+}
+
+/// Jobs that go together are too large for a topic that takes each of them; what is too large alone is found among them.
+#[test]
+fn jobs_that_are_too_large_together_or_alone_are_told_apart() {
     let queue = Queue::with_letters(Kafka::shared(), 1);
-    let stub = r#"{"original_message":{"omitted":true,"bytes":9,"sha256":"00"},"cause":"quota"}"#;
-    let large = format!(r#"{{"original_message":"{}","cause":"quota"}}"#, "x".repeat(900_000));
+    let letters = Letters::put(&queue, 1, 40);
+    let large = format!(r#"{{"original_message":"{}","cause":"quota"}}"#, "x".repeat(2_000));
+    queue.kafka.produce(&queue.dlq_topic, &[Record::of(large.into_bytes())], None);
     queue.kafka.tool(
         "kafka.admin.ConfigCommand",
-        &["--alter", "--topic", &queue.topic, "--add-config", "max.message.bytes=500000"],
+        &["--alter", "--topic", &queue.topic, "--add-config", "max.message.bytes=1000"],
     );
-    let odd =
-        [stub.as_bytes(), b"no letter at all", large.as_bytes()].map(|value| Record::of(value.to_vec()));
-    queue.kafka.produce(&queue.dlq_topic, &odd, None);
-    let letters = Letters::put(&queue, 1, 5);
     let sink = SmtpSink::start(&[]);
     let worker = TestWorker::start(&Settings::new(&queue, sink.port()));
     worker.wait_until_ready();
     let mut run = letters.replay("r1", 100.0);
-    run.letters = [(0, (0..8).collect())].into();
+    run.letters = [(0, (0..41).collect())].into();
     letters.ask(&run);
     letters.wait_until_done(&run);
-    assert_eq!(replayed(&queue), each_once(5));
-    assert_eq!(letters.progress("r1")[&0], Progress { next: 8, acted: 5, skipped: 3 });
-    assert_eq!(worker.metrics().get("mailroom_replays_total", &[("result", "refused")]), 1.0);
+    assert_eq!(replayed(&queue), each_once(40));
+    assert_eq!(letters.progress("r1")[&0], Progress { next: 41, acted: 40, skipped: 1 });
     worker.stop();
 }
 
