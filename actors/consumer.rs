@@ -12,6 +12,7 @@ use crate::domain::failure::{Failure, Stage};
 use crate::domain::history::{AttemptEnd, Timing};
 use crate::domain::ledger::{CommitAnswer, Hold, Tenure};
 use crate::domain::pace::Circuit;
+use crate::domain::topic_partition::TopicPartition;
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{
@@ -202,13 +203,14 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                     // A spare: in the group, and without a partition.
                     return;
                 }
-                let numbers: Vec<i32> = partitions.iter().map(|assigned| assigned.partition).collect();
+                let numbers: Vec<TopicPartition> =
+                    partitions.iter().map(|assigned| assigned.partition).collect();
                 if self.draining {
                     self.parts.office.revoke(&numbers);
                 }
                 self.parts.metrics.send(Event::Rebalanced);
             }
-            OffsetLogEvent::Records(records) => {
+            OffsetLogEvent::Records(topic, records) => {
                 crate::kill_point::reach("after-poll");
                 // Before any lock is held.
                 let (composer, clock) = (&*self.parts.composer, &*self.parts.clock);
@@ -216,7 +218,7 @@ impl StreamHandler<OffsetLogEvent> for Consumer {
                     let deadline = Deadline::of(&record, composer, clock);
                     (record, deadline)
                 };
-                let tickets = self.parts.office.take(records.into_iter().map(with_deadline).collect());
+                let tickets = self.parts.office.take(topic, records.into_iter().map(with_deadline).collect());
                 let (given_up, new) = tickets.into_iter().partition(|ticket| ticket.verdict.is_some());
                 self.letters.extend::<Vec<_>>(given_up);
                 self.pool.add_new(new);

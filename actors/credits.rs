@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::topic_partition::TopicPartition;
 use parking_lot::Mutex;
 
 /// `limits.in_flight` and `limits.in_flight_bytes`, and how much of them is in use.
@@ -14,7 +15,7 @@ pub struct Credits {
     max_bytes: usize,
     used: Mutex<Used>,
     /// For each partition: no record at or above this offset may be taken yet.
-    cleared: Mutex<BTreeMap<i32, i64>>,
+    cleared: Mutex<BTreeMap<TopicPartition, i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,17 +63,17 @@ impl Credits {
     /// The offset at which the partition has to wait: what was acknowledged as `taken_to` of it. A record at or
     /// above it that has been read already is kept back until [`Credits::clear`] has raised it, which is told
     /// by [`crate::ports::OffsetLog::read_on`].
-    pub fn cleared_to(&self, partition: i32) -> i64 {
+    pub fn cleared_to(&self, partition: TopicPartition) -> i64 {
         self.cleared.lock().get(&partition).copied().unwrap_or(i64::MIN)
     }
 
     /// From now on records of the partition below `to` may be taken.
-    pub fn clear(&self, partition: i32, to: i64) {
+    pub fn clear(&self, partition: TopicPartition, to: i64) {
         self.cleared.lock().insert(partition, to);
     }
 
     /// Nothing of the partition may be taken, until it is cleared anew.
-    pub fn close(&self, partition: i32) {
+    pub fn close(&self, partition: TopicPartition) {
         self.cleared.lock().remove(&partition);
     }
 
@@ -171,11 +172,11 @@ mod tests {
     #[test]
     fn a_partition_that_was_not_cleared_may_not_be_taken_from() {
         let credits = Credits::new(80, 1 << 30);
-        assert_eq!(credits.cleared_to(0), i64::MIN);
-        credits.clear(0, 7);
-        assert_eq!((credits.cleared_to(0), credits.cleared_to(1)), (7, i64::MIN));
-        credits.close(0);
-        assert_eq!(credits.cleared_to(0), i64::MIN);
+        assert_eq!(credits.cleared_to(0.into()), i64::MIN);
+        credits.clear(0.into(), 7);
+        assert_eq!((credits.cleared_to(0.into()), credits.cleared_to(1.into())), (7, i64::MIN));
+        credits.close(0.into());
+        assert_eq!(credits.cleared_to(0.into()), i64::MIN);
     }
 
     #[test]

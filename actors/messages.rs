@@ -6,6 +6,7 @@ use actix::prelude::*;
 
 use crate::domain::failure::{Cause, Class};
 use crate::domain::pace::Circuit;
+use crate::domain::topic_partition::TopicPartition;
 use crate::guard::{ActorName, ChildId};
 use crate::pause::Pause;
 use crate::ports::Connection;
@@ -326,7 +327,7 @@ pub struct KafkaStatus {
 /// A partition that could not be read on where the group was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordsGone {
-    pub partition: i32,
+    pub partition: TopicPartition,
     /// The offset that was due next.
     pub due: i64,
     pub ago: Duration,

@@ -15,6 +15,7 @@ use prometheus::{
 use crate::domain::failure::{Cause, Class};
 use crate::domain::letters::decision::State;
 use crate::domain::pace::Circuit;
+use crate::domain::topic_partition::TopicNames;
 use crate::guard::{ActorName, DeathGuard};
 use crate::messages::{AreYouAlive, Event, Scrape};
 use crate::office::{Snapshot, TicketOffice};
@@ -26,7 +27,7 @@ use crate::vitals::Vitals;
 #[derive(Clone)]
 pub struct Families {
     registry: Registry,
-    topic: String,
+    topics: TopicNames,
     email_attempts: IntCounterVec,
     dlq_messages: IntCounterVec,
     consumed: IntCounterVec,
@@ -71,11 +72,11 @@ const LATENCY_SECONDS: [f64; 16] =
     [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0];
 
 impl Families {
-    /// Registers every metric, each known label value at 0. `topic` and `dlq_topic` are the configured names.
-    pub fn new(topic: &str, dlq_topic: &str, version: &str) -> Families {
+    /// Registers every metric, each known label value at 0. `topics` and `dlq_topic` are the configured names.
+    pub fn new(topics: TopicNames, dlq_topic: &str, version: &str) -> Families {
         let made = Made(Registry::new());
         let families = Families {
-            topic: topic.to_owned(),
+            topics,
             email_attempts: made.counters(
                 "email_attempts_total",
                 "E-mails that reached their end.",
@@ -171,17 +172,17 @@ impl Families {
         };
         let info = made.gauges("mailroom_build_info", "Always 1.", &["version"]);
         info.with_label_values(&[version]).set(1);
-        families.start_at_zero(topic, dlq_topic);
+        families.start_at_zero(dlq_topic);
         #[cfg(target_os = "linux")]
         made.register(prometheus::process_collector::ProcessCollector::for_self());
         families
     }
 
-    fn start_at_zero(&self, topic: &str, dlq_topic: &str) {
+    fn start_at_zero(&self, dlq_topic: &str) {
         let known: [(&IntCounterVec, Vec<&str>); 10] = [
             (&self.email_attempts, vec!["success", "failure"]),
             (&self.dlq_messages, vec![dlq_topic]),
-            (&self.consumed, vec![topic]),
+            (&self.consumed, self.topics.all().map(|(_, name)| &**name).collect()),
             (&self.emails, vec!["sent", "dead_lettered", "expired"]),
             (&self.send_attempts, Class::ALL.iter().map(|c| c.as_str()).chain(["ok"]).collect()),
             (&self.dead_letters, Cause::ALL.iter().map(|c| c.as_str()).collect()),
@@ -198,7 +199,9 @@ impl Families {
         for reason in ["operator", "circuit", "limits"] {
             self.intake_paused.with_label_values(&[reason]).set(0);
         }
-        self.backlog.with_label_values(&[topic]).set(0);
+        for (_, name) in self.topics.all() {
+            self.backlog.with_label_values(&[&**name]).set(0);
+        }
         for state in State::ALL {
             for cause in Cause::ALL.iter().map(|cause| cause.as_str()).chain([UNREADABLE]) {
                 self.dlq_letters.with_label_values(&[state.as_str(), cause]).set(0);
@@ -249,7 +252,9 @@ impl Families {
     /// Brings what is read from the ledger up to this moment.
     fn refresh(&self, snapshot: &Snapshot, now_ms: i64) {
         let accounts = &snapshot.accounts;
-        raise(&self.consumed.with_label_values(&[self.topic.as_str()]), accounts.consumed);
+        for (topic, name) in self.topics.all() {
+            raise(&self.consumed.with_label_values(&[&**name]), accounts.consumed_of(topic));
+        }
         raise(&self.emails.with_label_values(&["sent"]), accounts.sent);
         raise(&self.emails.with_label_values(&["dead_lettered"]), accounts.dead_lettered);
         raise(&self.emails.with_label_values(&["expired"]), accounts.expired);
@@ -270,9 +275,13 @@ impl Families {
         self.oldest_unfinished.set(age);
         self.lag.reset();
         for (partition, lag) in &snapshot.lags {
-            self.lag.with_label_values(&[self.topic.as_str(), &partition.to_string()]).set(*lag);
+            if let Some(name) = self.topics.name(partition.topic) {
+                self.lag.with_label_values(&[&**name, &partition.number.to_string()]).set(*lag);
+            }
         }
-        self.backlog.with_label_values(&[self.topic.as_str()]).set(snapshot.backlog);
+        for ((_, name), backlog) in self.topics.all().zip(snapshot.backlogs) {
+            self.backlog.with_label_values(&[&**name]).set(backlog);
+        }
         self.intake_paused.with_label_values(&["operator"]).set(i64::from(snapshot.is_paused));
         self.intake_paused.with_label_values(&["limits"]).set(i64::from(snapshot.intake_is_limited));
     }

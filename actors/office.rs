@@ -22,6 +22,7 @@ use crate::domain::ledger::{
 use crate::domain::metadata::Past;
 use crate::domain::partition::{Found, Taken};
 use crate::domain::retry::RetryPolicy;
+use crate::domain::topic_partition::{Topic, TopicPartition};
 use crate::pause::Pause;
 use crate::ports::{AssignedPartition, CommitOffset, OffsetLog};
 use crate::ticket::{Claim, Ticket, Verdict};
@@ -30,7 +31,7 @@ use crate::ticket::{Claim, Ticket, Verdict};
 pub struct TicketOffice {
     ledger: Mutex<Ledger>,
     credits: Arc<Credits>,
-    assignments: Mutex<BTreeMap<i32, Assignment>>,
+    assignments: Mutex<BTreeMap<TopicPartition, Assignment>>,
     /// How long a restored job waits, and how many attempts it may have spent.
     policy: RetryPolicy,
     offset_log: Arc<dyn OffsetLog>,
@@ -140,8 +141,8 @@ impl TicketOffice {
         self.commit();
     }
 
-    /// Takes these records, each with its deadline; returns the tickets of those that are jobs of ours to be done.
-    pub fn take(self: &Arc<Self>, records: Vec<(Record, Option<Deadline>)>) -> Vec<Ticket> {
+    /// Takes these records of that topic, each with its deadline; returns the tickets of those that are jobs of ours to be done.
+    pub fn take(self: &Arc<Self>, topic: Topic, records: Vec<(Record, Option<Deadline>)>) -> Vec<Ticket> {
         let mut tickets = Vec::with_capacity(records.len());
         let mut refused = Freed::default();
         {
@@ -149,9 +150,10 @@ impl TicketOffice {
             let assignments = self.assignments.lock();
             for (record, deadline) in records {
                 let bytes = record.size();
-                let (taken, job) = ledger.take(record.partition, record.offset, record.timestamp_ms, bytes);
+                let partition = TopicPartition { topic, number: record.partition };
+                let (taken, job) = ledger.take(partition, record.offset, record.timestamp_ms, bytes);
                 let (Taken::Job { past, ended_the_process }, Some(assignment)) =
-                    (taken, assignments.get(&record.partition))
+                    (taken, assignments.get(&partition))
                 else {
                     refused.bytes_of_each.push(bytes);
                     continue;
@@ -186,12 +188,12 @@ impl TicketOffice {
     }
 
     /// See [`Ledger::seen_up_to`].
-    pub fn seen_up_to(&self, partition: i32, next: i64) {
+    pub fn seen_up_to(&self, partition: TopicPartition, next: i64) {
         self.ledger.lock().seen_up_to(partition, next);
     }
 
     /// See [`Ledger::set_watermarks`].
-    pub fn set_watermarks(&self, partition: i32, low: i64, high: i64) {
+    pub fn set_watermarks(&self, partition: TopicPartition, low: i64, high: i64) {
         let backlog = {
             let mut ledger = self.ledger.lock();
             ledger.set_watermarks(partition, low, high);
@@ -202,7 +204,7 @@ impl TicketOffice {
 
     /// Begins to give up these partitions: takes back what is before the dot, and tells whoever has it.
     /// Returns what is to be waited for and let go of.
-    pub fn revoke(&self, partitions: &[i32]) -> Vec<Tenure> {
+    pub fn revoke(&self, partitions: &[TopicPartition]) -> Vec<Tenure> {
         let (revoked, freed) = self.ledger.lock().revoke(partitions);
         self.revoked(&revoked, &freed);
         revoked
@@ -254,7 +256,7 @@ impl TicketOffice {
     }
 
     /// These partitions are gone already; whoever has a job of them is told.
-    pub fn lose(&self, partitions: &[i32]) {
+    pub fn lose(&self, partitions: &[TopicPartition]) {
         for partition in partitions {
             let freed = self.ledger.lock().forget(*partition);
             self.credits.close(*partition);
@@ -368,7 +370,7 @@ impl TicketOffice {
         self.ledger.lock().is_guarded()
     }
 
-    pub fn partitions(&self) -> Vec<i32> {
+    pub fn partitions(&self) -> Vec<TopicPartition> {
         self.ledger.lock().partitions()
     }
 
@@ -398,7 +400,7 @@ impl TicketOffice {
             oldest_unfinished_ms: ledger.oldest_unfinished_ms(),
             backlog_lasts_for: waited.filter(|_| accounts.in_flight == 0),
             accounts,
-            backlog,
+            backlogs: Topic::ALL.map(|topic| ledger.backlog_of(topic)),
             is_paused,
             intake_is_limited: commits_hang || self.is_full(),
         }
@@ -482,8 +484,9 @@ impl Drop for Unsent<'_> {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub accounts: Accounts,
-    pub lags: Vec<(i32, i64)>,
-    pub backlog: i64,
+    pub lags: Vec<(TopicPartition, i64)>,
+    /// Records that are not taken yet, by topic as in [`Topic::ALL`].
+    pub backlogs: [i64; 2],
     pub oldest_unfinished_ms: Option<i64>,
     /// How long there has been a backlog while nothing is in hand.
     pub backlog_lasts_for: Option<Duration>,

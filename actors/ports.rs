@@ -17,6 +17,7 @@ use crate::domain::letters::decision::State;
 use crate::domain::letters::owner::{Batch, Letter, Opened, Task};
 use crate::domain::letters::redrive::Due;
 use crate::domain::letters::run::Tracked;
+use crate::domain::topic_partition::{Topic, TopicPartition};
 
 /// How the bodies of an e-mail may be written: the body-type of RFC 6152.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,7 +147,7 @@ pub trait OffsetLog: Send + Sync + 'static {
 /// The next offset to read of one partition: everything below it is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitOffset {
-    pub partition: i32,
+    pub partition: TopicPartition,
     pub offset: i64,
     /// What is known beyond the offset; empty when nothing is.
     pub metadata: String,
@@ -155,7 +156,7 @@ pub struct CommitOffset {
 /// One partition that this worker has been given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssignedPartition {
-    pub partition: i32,
+    pub partition: TopicPartition,
     /// The group's committed offset; none for a new group, which begins at the earliest record.
     pub committed: Option<i64>,
     /// As it was committed; empty when nothing was.
@@ -168,7 +169,7 @@ pub struct AssignedPartition {
 /// Where the partition's log ends, and what is committed, as Kafka's own tools see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermarks {
-    pub partition: i32,
+    pub partition: TopicPartition,
     pub low: i64,
     pub high: i64,
 }
@@ -178,16 +179,16 @@ pub struct Watermarks {
 pub enum OffsetLogEvent {
     /// These partitions are ours from now on (cooperative: beside those we have).
     Assigned(Vec<AssignedPartition>),
-    /// Records, in order for each partition. Each was admitted by [`crate::credits::Credits`].
-    Records(Vec<Record>),
+    /// Records of that topic, in order for each partition. Each was admitted by [`crate::credits::Credits`].
+    Records(Topic, Vec<Record>),
     /// Everything below `next` has been handed over: what lies between the last record and it (transaction
     /// markers, compacted records) is nothing to wait for. Sent behind those records.
-    SeenUpTo { partition: i32, next: i64 },
+    SeenUpTo { partition: TopicPartition, next: i64 },
     /// These partitions are about to be given up. The poll thread waits for the offsets to commit, at most
     /// `worker.drain_timeout`; when `reply` is dropped it asks again.
-    Revoking { partitions: Vec<i32>, reply: oneshot::Sender<Vec<CommitOffset>> },
+    Revoking { partitions: Vec<TopicPartition>, reply: oneshot::Sender<Vec<CommitOffset>> },
     /// These partitions are gone already (the session expired): nothing more may be committed.
-    Lost(Vec<i32>),
+    Lost(Vec<TopicPartition>),
     /// The answer to [`OffsetLog::commit`].
     Committed(Result<(), CommitRefusal>),
     /// Fresh watermarks, at least every 15 s, of assigned partitions, also while nothing is read.
@@ -197,7 +198,7 @@ pub enum OffsetLogEvent {
     Turned,
     /// `due` was to be read next of this partition and is not in its log any more: records are gone, or the topic was
     /// made anew. It is read on from the earliest record there is; for the actors the partition is lost and assigned again.
-    OutOfRange { partition: i32, due: i64 },
+    OutOfRange { partition: TopicPartition, due: i64 },
     /// A broker answered something just now (at most one such event a second).
     Reachable,
     /// No broker answers, or the group can't be joined; in words, without secrets. Not fatal.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::failure::{Failure, Stage};
+use crate::domain::topic_partition::TopicPartition;
 use crate::guard::ChildId;
 use crate::messages::{DeadLettersStatus, KafkaStatus, RecordsGone, RelayStatus};
 use crate::throttle::Throttle;
@@ -43,7 +44,7 @@ struct PollThread {
 /// Records that were not there when they were to be read.
 #[derive(Debug)]
 struct Gone {
-    partition: i32,
+    partition: TopicPartition,
     due: i64,
     at: Instant,
     times: u64,
@@ -101,7 +102,7 @@ impl Vitals {
     }
 
     /// What was due next of this partition is not in its log.
-    pub fn records_gone(&self, partition: i32, due: i64) {
+    pub fn records_gone(&self, partition: TopicPartition, due: i64) {
         let mut noted = self.noted.lock();
         let times = noted.gone.as_ref().map_or(0, |gone| gone.times) + 1;
         noted.gone = Some(Gone { partition, due, at: Instant::now(), times });

@@ -8,18 +8,19 @@ use std::collections::BTreeMap;
 use super::metadata::{MAX_CHARACTERS, Past};
 pub use super::partition::{AssignmentId, Hold};
 use super::partition::{Found, Job, Partition, Statement, Taken};
+use super::topic_partition::{Topic, TopicPartition};
 
 /// One partition for as long as one assignment of it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tenure {
-    pub partition: i32,
+    pub partition: TopicPartition,
     pub assignment: AssignmentId,
 }
 
 /// Names one taken job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobId {
-    pub partition: i32,
+    pub partition: TopicPartition,
     pub assignment: AssignmentId,
     pub offset: i64,
 }
@@ -36,6 +37,8 @@ pub enum Settlement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
     pub consumed: u64,
+    /// Of those consumed: from the topic of replayed jobs.
+    pub consumed_replays: u64,
     pub sent: u64,
     pub dead_lettered: u64,
     pub expired: u64,
@@ -48,10 +51,20 @@ pub struct Accounts {
     pub resends_skipped: u64,
 }
 
+impl Accounts {
+    /// Jobs consumed of one of the topics.
+    pub fn consumed_of(&self, topic: Topic) -> u64 {
+        match topic {
+            Topic::Queue => self.consumed - self.consumed_replays,
+            Topic::Replays => self.consumed_replays,
+        }
+    }
+}
+
 /// One partition's next offset, to be committed with what is known beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frontier {
-    pub partition: i32,
+    pub partition: TopicPartition,
     pub assignment: AssignmentId,
     statement: Statement,
 }
@@ -70,7 +83,7 @@ impl Frontier {
 /// All partitions of this worker, and the books.
 #[derive(Debug)]
 pub struct Ledger {
-    partitions: BTreeMap<i32, Partition>,
+    partitions: BTreeMap<TopicPartition, Partition>,
     accounts: Accounts,
     last_assignment: u64,
     /// What was sent to be committed and is not answered yet; at most one commit is.
@@ -107,7 +120,7 @@ impl Ledger {
 
     /// The partition is ours. Its records may be taken once a commit has announced them. An older assignment
     /// of it must have been forgotten.
-    pub fn assign(&mut self, partition: i32, found: Found<'_>) -> AssignmentId {
+    pub fn assign(&mut self, partition: TopicPartition, found: Found<'_>) -> AssignmentId {
         debug_assert!(
             !self.partitions.contains_key(&partition),
             "an older assignment must be forgotten first"
@@ -121,7 +134,13 @@ impl Ledger {
     }
 
     /// Takes a record. None of it is ours where the answer is not [`Taken::Job`].
-    pub fn take(&mut self, partition: i32, offset: i64, ms: Option<i64>, bytes: usize) -> (Taken, JobId) {
+    pub fn take(
+        &mut self,
+        partition: TopicPartition,
+        offset: i64,
+        ms: Option<i64>,
+        bytes: usize,
+    ) -> (Taken, JobId) {
         let Some(found) = self.partitions.get_mut(&partition) else {
             return (Taken::NotOurs, JobId { partition, assignment: AssignmentId(0), offset });
         };
@@ -129,6 +148,7 @@ impl Ledger {
         match taken {
             Taken::Job { .. } => {
                 self.accounts.consumed += 1;
+                self.accounts.consumed_replays += u64::from(partition.topic == Topic::Replays);
                 self.accounts.in_flight += 1;
             }
             Taken::AlreadyFinished => self.accounts.resends_skipped += 1,
@@ -138,7 +158,7 @@ impl Ledger {
     }
 
     /// Everything below `next` was handed over, records or not.
-    pub fn seen_up_to(&mut self, partition: i32, next: i64) {
+    pub fn seen_up_to(&mut self, partition: TopicPartition, next: i64) {
         if let Some(found) = self.partitions.get_mut(&partition)
             && !found.revoking
         {
@@ -206,7 +226,7 @@ impl Ledger {
 
     /// Begins to give up these partitions: what is before the dot is taken back. Returns what is being given
     /// up, and the credits that became free.
-    pub fn revoke(&mut self, partitions: &[i32]) -> (Vec<Tenure>, Freed) {
+    pub fn revoke(&mut self, partitions: &[TopicPartition]) -> (Vec<Tenure>, Freed) {
         let mut revoked = Vec::new();
         let mut freed = Freed::default();
         for partition in partitions {
@@ -267,7 +287,7 @@ impl Ledger {
     }
 
     /// The partition is gone, whoever had it; what is still unsettled is given back.
-    pub fn forget(&mut self, partition: i32) -> Freed {
+    pub fn forget(&mut self, partition: TopicPartition) -> Freed {
         let mut freed = Freed::default();
         if let Some(mut found) = self.partitions.remove(&partition) {
             for job in found.jobs.values_mut() {
@@ -339,7 +359,7 @@ impl Ledger {
 
     /// The outstanding commit was answered. `Taken` moves what is committed, and returns up to where records
     /// may be handed over now; `Refused` leaves it dirty; `NotOurs` ends commits for these assignments.
-    pub fn commit_answered(&mut self, answer: CommitAnswer) -> Vec<(i32, i64)> {
+    pub fn commit_answered(&mut self, answer: CommitAnswer) -> Vec<(TopicPartition, i64)> {
         let mut cleared = Vec::new();
         if answer == CommitAnswer::TooLarge {
             // Halved until it is taken; where nothing is, the plain offset is left.
@@ -368,7 +388,7 @@ impl Ledger {
         cleared
     }
 
-    pub fn set_watermarks(&mut self, partition: i32, low: i64, high: i64) {
+    pub fn set_watermarks(&mut self, partition: TopicPartition, low: i64, high: i64) {
         if let Some(found) = self.partitions.get_mut(&partition) {
             found.watermarks = Some((low, high));
         }
@@ -382,13 +402,13 @@ impl Ledger {
         self.partitions.get(&tenure.partition).filter(|found| found.assignment == tenure.assignment)
     }
 
-    pub fn partitions(&self) -> Vec<i32> {
+    pub fn partitions(&self) -> Vec<TopicPartition> {
         self.partitions.keys().copied().collect()
     }
 
     /// Lag of each partition as Kafka's own tools count it: high watermark − committed, or − the first
     /// record where nothing is committed. None before the watermarks are known.
-    pub fn lags(&self) -> Vec<(i32, i64)> {
+    pub fn lags(&self) -> Vec<(TopicPartition, i64)> {
         self.partitions
             .iter()
             .filter_map(|(partition, found)| {
@@ -400,13 +420,17 @@ impl Ledger {
 
     /// Records that are not taken yet: high watermark − next to take, summed.
     pub fn backlog(&self) -> i64 {
-        self.partitions
-            .values()
-            .filter_map(|found| {
-                let (_, high) = found.watermarks?;
-                Some((high - found.next).max(0))
-            })
-            .sum()
+        Topic::ALL.iter().map(|topic| self.backlog_of(*topic)).sum()
+    }
+
+    /// Of one of the topics.
+    pub fn backlog_of(&self, topic: Topic) -> i64 {
+        let of_topic = self.partitions.iter().filter(|(partition, _)| partition.topic == topic);
+        let missing = of_topic.filter_map(|(_, found)| {
+            let (_, high) = found.watermarks?;
+            Some((high - found.next).max(0))
+        });
+        missing.sum()
     }
 
     /// The Kafka timestamp of the oldest job not settled; with nothing in hand and a backlog, of the last

@@ -18,12 +18,12 @@ fn found(committed: Option<i64>, metadata: &str, high: i64) -> Found<'_> {
 
 fn new() -> Ledger {
     let mut ledger = Ledger::new(LIMIT);
-    ledger.assign(0, found(None, "", 0));
+    ledger.assign(0.into(), found(None, "", 0));
     ledger
 }
 
 fn take(ledger: &mut Ledger, offset: i64) -> JobId {
-    let (taken, job) = ledger.take(0, offset, None, 1);
+    let (taken, job) = ledger.take(0.into(), offset, None, 1);
     assert!(matches!(taken, Taken::Job { .. }), "{taken:?}");
     job
 }
@@ -122,7 +122,7 @@ proptest! {
         let end = end + 2;
         let mut model = Model::default();
         let mut ledger = Ledger::new(LIMIT);
-        ledger.assign(0, found(None, "", end));
+        ledger.assign(0.into(), found(None, "", end));
         let (mut position, mut cleared_to) = (0usize, i64::MIN);
         let mut jobs: BTreeMap<i64, JobId> = BTreeMap::new();
         for step in steps {
@@ -130,7 +130,7 @@ proptest! {
                 Step::Take => {
                     let Some(offset) = log.get(position).copied().filter(|offset| *offset < cleared_to) else { continue };
                     position += 1;
-                    match ledger.take(0, offset, Some(offset), 10) {
+                    match ledger.take(0.into(), offset, Some(offset), 10) {
                         (Taken::Job { past, .. }, job) => {
                             prop_assert_eq!(past, model.pasts.get(&offset).copied().unwrap_or_default());
                             jobs.insert(offset, job);
@@ -141,7 +141,7 @@ proptest! {
                 }
                 Step::SeenUpTo => {
                     let next = log.get(position).copied().unwrap_or(end);
-                    ledger.seen_up_to(0, next);
+                    ledger.seen_up_to(0.into(), next);
                 }
                 Step::Settle { which } if !jobs.is_empty() => {
                     let offset = *jobs.keys().nth(which % jobs.len()).expect("one of them");
@@ -184,7 +184,7 @@ proptest! {
                 }
                 Step::Revoke | Step::Die | Step::Lose => {
                     if let Step::Revoke = step {
-                        let (tenures, _) = ledger.revoke(&[0]);
+                        let (tenures, _) = ledger.revoke(&[0.into()]);
                         for last in ledger.let_go(&tenures).0 {
                             model.take_in(last.offset(), last.text());
                         }
@@ -194,10 +194,10 @@ proptest! {
                     if let Step::Die = step {
                         ledger = Ledger::new(LIMIT);
                     } else {
-                        ledger.forget(0);
+                        ledger.forget(0.into());
                     }
                     let (committed, text) = model.committed.clone().unzip();
-                    ledger.assign(0, found(committed, text.as_deref().unwrap_or(""), end));
+                    ledger.assign(0.into(), found(committed, text.as_deref().unwrap_or(""), end));
                     position = log.partition_point(|offset| *offset < committed.unwrap_or(0));
                     cleared_to = i64::MIN;
                     jobs.clear();
@@ -216,7 +216,7 @@ proptest! {
         for _ in 0..log.len() * 2 + 4 {
             while let Some(offset) = log.get(position).copied().filter(|offset| *offset < cleared_to) {
                 position += 1;
-                if let (Taken::Job { .. }, job) = ledger.take(0, offset, None, 1) {
+                if let (Taken::Job { .. }, job) = ledger.take(0.into(), offset, None, 1) {
                     jobs.insert(offset, job);
                 }
             }
@@ -225,7 +225,7 @@ proptest! {
                 *model.settled.entry(offset).or_default() += 1;
             }
             if position == log.len() {
-                ledger.seen_up_to(0, end);
+                ledger.seen_up_to(0.into(), end);
             }
             if let Some(frontier) = ledger.begin_commit().pop() {
                 model.committed = Some((frontier.offset(), String::new()));
@@ -251,16 +251,16 @@ fn nothing_may_be_taken_before_a_commit_has_said_that_the_partition_is_open() {
     assert!(ledger.commit_answered(CommitAnswer::Refused).is_empty());
     ledger.begin_commit();
     let cleared = ledger.commit_answered(CommitAnswer::Taken);
-    assert!(cleared.iter().all(|(partition, to)| *partition == 0 && *to > 0), "{cleared:?}");
+    assert!(cleared.iter().all(|(partition, to)| *partition == 0.into() && *to > 0), "{cleared:?}");
     assert!(ledger.begin_commit().is_empty(), "nothing has changed");
 }
 
 #[test]
 fn transaction_markers_behind_the_last_record_are_stepped_over_once_all_is_settled() {
     let mut ledger = Ledger::new(LIMIT);
-    ledger.assign(0, found(Some(5), "", 8));
+    ledger.assign(0.into(), found(Some(5), "", 8));
     let job = take(&mut ledger, 5);
-    ledger.seen_up_to(0, 8);
+    ledger.seen_up_to(0.into(), 8);
     assert_eq!(commit(&mut ledger)[0].0, 5);
     assert!(ledger.settle(job, Settlement::Sent).is_some());
     assert_eq!(commit(&mut ledger)[0].0, 8);
@@ -271,7 +271,7 @@ fn a_revoke_takes_back_what_is_before_the_dot_and_awaits_the_rest() {
     let mut ledger = new();
     let (queued, past) = (take(&mut ledger, 0), take(&mut ledger, 1));
     assert_eq!(ledger.hold(past, Hold::PastTheDot), HoldAnswer::Held);
-    let (tenures, freed) = ledger.revoke(&[0]);
+    let (tenures, freed) = ledger.revoke(&[0.into()]);
     assert_eq!(freed.bytes_of_each, [1]);
     assert_eq!(ledger.hold(queued, Hold::Working), HoldAnswer::Gone);
     assert_eq!(ledger.hold(queued, Hold::PastTheDot), HoldAnswer::Gone);
@@ -281,9 +281,9 @@ fn a_revoke_takes_back_what_is_before_the_dot_and_awaits_the_rest() {
     let (last, _) = ledger.let_go(&tenures);
     assert_eq!(last.iter().map(Frontier::offset).collect::<Vec<_>>(), [0], "offset 0 is not settled");
     let mut next = Ledger::new(LIMIT);
-    next.assign(0, found(Some(0), last[0].text(), 2));
-    assert!(matches!(next.take(0, 0, None, 1).0, Taken::Job { .. }));
-    assert_eq!(next.take(0, 1, None, 1).0, Taken::AlreadyFinished);
+    next.assign(0.into(), found(Some(0), last[0].text(), 2));
+    assert!(matches!(next.take(0.into(), 0, None, 1).0, Taken::Job { .. }));
+    assert_eq!(next.take(0.into(), 1, None, 1).0, Taken::AlreadyFinished);
     assert_eq!(next.accounts().resends_skipped, 1);
 }
 
@@ -291,21 +291,21 @@ fn a_revoke_takes_back_what_is_before_the_dot_and_awaits_the_rest() {
 fn a_result_of_an_older_assignment_changes_nothing() {
     let mut ledger = new();
     let old = take(&mut ledger, 0);
-    let (tenures, _) = ledger.revoke(&[0]);
-    ledger.forget(0);
-    ledger.assign(0, found(None, "", 0));
+    let (tenures, _) = ledger.revoke(&[0.into()]);
+    ledger.forget(0.into());
+    ledger.assign(0.into(), found(None, "", 0));
     assert!(ledger.settle(old, Settlement::Sent).is_none());
     assert_eq!(ledger.accounts().returned, 1);
     assert_eq!(ledger.accounts().sent, 0);
     ledger.let_go(&tenures);
-    assert_eq!(ledger.partitions(), [0], "what an older revoke lets go of late is over already");
+    assert_eq!(ledger.partitions(), [0.into()], "what an older revoke lets go of late is over already");
 }
 
 #[test]
 fn unreadable_metadata_means_the_plain_offset() {
     let mut ledger = Ledger::new(LIMIT);
-    ledger.assign(0, found(Some(3), "mailroom9:whatever", 5));
-    assert!(matches!(ledger.take(0, 3, None, 1).0, Taken::Job { .. }));
+    ledger.assign(0.into(), found(Some(3), "mailroom9:whatever", 5));
+    assert!(matches!(ledger.take(0.into(), 3, None, 1).0, Taken::Job { .. }));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn where_the_metadata_is_nearly_full_the_partition_takes_no_more_until_the_front
 /// Begins anew from what was committed; the records 0 to 9 are there.
 fn start(committed: &(i64, String)) -> Ledger {
     let mut ledger = Ledger::new(LIMIT);
-    ledger.assign(0, found(Some(committed.0), &committed.1, 10));
+    ledger.assign(0.into(), found(Some(committed.0), &committed.1, 10));
     ledger
 }
 
@@ -372,13 +372,13 @@ fn a_job_that_ends_the_process_each_time_is_found_out_at_start_number_crashes_an
     for number in 1..=LIMIT + 2 {
         let mut ledger = start(&committed);
         committed = commit(&mut ledger).pop().expect("open");
-        let (taken, poison) = ledger.take(0, 0, None, 1);
+        let (taken, poison) = ledger.take(0.into(), 0, None, 1);
         let ended_the_process = matches!(taken, Taken::Job { ended_the_process: true, .. });
         assert_eq!(ended_the_process, number == LIMIT + 2, "start {number}");
         if ended_the_process {
             // Innocent ones are not.
             for offset in 1..10 {
-                let (taken, _) = ledger.take(0, offset, None, 1);
+                let (taken, _) = ledger.take(0.into(), offset, None, 1);
                 assert!(matches!(taken, Taken::Job { ended_the_process: false, .. }));
             }
             continue;
@@ -402,13 +402,13 @@ fn of_two_such_jobs_both_are_found_out_though_each_start_ends_before_any_letter_
     for culprit in [0, 5] {
         let mut ledger = start(&committed);
         commit(&mut ledger);
-        let jobs: Vec<_> = (0..6).map(|offset| ledger.take(0, offset, None, 1)).collect();
+        let jobs: Vec<_> = (0..6).map(|offset| ledger.take(0.into(), offset, None, 1)).collect();
         ledger.may_attempt(jobs[culprit].1);
         committed = commit(&mut ledger).pop().expect("the mark");
     }
     let mut ledger = start(&committed);
     for offset in 0..6 {
-        let (taken, _) = ledger.take(0, offset, None, 1);
+        let (taken, _) = ledger.take(0.into(), offset, None, 1);
         let Taken::Job { ended_the_process, .. } = taken else { panic!("{taken:?}") };
         assert_eq!(ended_the_process, [0, 5].contains(&offset), "{offset}");
     }
@@ -462,10 +462,10 @@ fn a_mark_is_taken_off_before_a_job_of_another_partition_is_attempted() {
         committed = commit(&mut ledger).pop().expect("open");
     }
     let mut ledger = start(&committed);
-    ledger.assign(1, Found { committed: None, metadata: "", low: 0, high: 10 });
+    ledger.assign(1.into(), Found { committed: None, metadata: "", low: 0, high: 10 });
     commit(&mut ledger);
     let mine = take(&mut ledger, 0);
-    let (_, other) = ledger.take(1, 0, None, 1);
+    let (_, other) = ledger.take(1.into(), 0, None, 1);
     assert!(!ledger.may_attempt(mine));
     commit(&mut ledger);
     assert!(ledger.may_attempt(mine));
@@ -489,7 +489,7 @@ fn a_stop_is_no_unclean_end_even_when_it_is_cut_short() {
     }
     let mut ledger = start(&committed);
     assert!(!ledger.is_guarded());
-    assert!(matches!(ledger.take(0, 0, None, 1).0, Taken::Job { ended_the_process: false, .. }));
+    assert!(matches!(ledger.take(0.into(), 0, None, 1).0, Taken::Job { ended_the_process: false, .. }));
 }
 
 proptest! {
@@ -511,11 +511,11 @@ proptest! {
                 break;
             };
             let mut ledger = Ledger::new(LIMIT);
-            ledger.assign(0, found(Some(committed.0), &committed.1, JOBS));
+            ledger.assign(0.into(), found(Some(committed.0), &committed.1, JOBS));
             committed = commit(&mut ledger).pop().unwrap_or(committed);
             let mut jobs = Vec::new();
             for offset in committed.0..JOBS {
-                match ledger.take(0, offset, None, 1) {
+                match ledger.take(0.into(), offset, None, 1) {
                     (Taken::Job { ended_the_process: true, .. }, job) => {
                         prop_assert!(poisonous.contains(&offset), "{offset} is blamed, and innocent");
                         blamed.insert(offset);

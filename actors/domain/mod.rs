@@ -19,3 +19,4 @@ pub mod rate;
 pub mod restart;
 pub mod retry;
 pub mod symbols;
+pub mod topic_partition;

@@ -63,9 +63,12 @@ async fn a_stop_waits_no_longer_than_the_drain_time_and_says_so() {
 async fn a_revoke_is_answered_with_what_was_settled_while_it_waited() {
     let worker = with_one_past_the_dot(5).await;
     let (reply, answer) = oneshot::channel();
-    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0.into()], reply }).unwrap();
     let last = answer.await.unwrap();
-    assert_eq!(last.iter().map(|commit| (commit.partition, commit.offset)).collect::<Vec<_>>(), [(0, 2)]);
+    assert_eq!(
+        last.iter().map(|commit| (commit.partition, commit.offset)).collect::<Vec<_>>(),
+        [(0.into(), 2)]
+    );
     assert!(worker.office.partitions().is_empty());
 }
 
@@ -73,14 +76,14 @@ async fn a_revoke_is_answered_with_what_was_settled_while_it_waited() {
 async fn a_partition_that_comes_back_while_an_older_revoke_still_waits_stays() {
     let worker = with_one_past_the_dot(60).await;
     let (reply, _answer) = oneshot::channel();
-    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0.into()], reply }).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    worker.events.try_send(OffsetLogEvent::Lost(vec![0])).unwrap();
+    worker.events.try_send(OffsetLogEvent::Lost(vec![0.into()])).unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     worker.fakes.slow_dot_seconds.store(0, Ordering::Relaxed);
     worker.assign(0, Some(1));
     tokio::time::sleep(Duration::from_secs(100)).await;
-    assert_eq!(worker.office.partitions(), [0]);
+    assert_eq!(worker.office.partitions(), [0.into()]);
     worker.put(1..2);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(worker.fakes.committed.load(Ordering::Relaxed), 2);
@@ -92,7 +95,7 @@ async fn partitions_lost_while_stopping_are_not_waited_for() {
     let began = Instant::now();
     worker.supervisor.do_send(Stop);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    worker.events.try_send(OffsetLogEvent::Lost(vec![0])).unwrap();
+    worker.events.try_send(OffsetLogEvent::Lost(vec![0.into()])).unwrap();
     worker.ended.await.unwrap();
     // Virtual time: it is exact.
     assert!(began.elapsed() < Duration::from_secs(2));
@@ -120,7 +123,7 @@ async fn a_stop_that_overtakes_a_revoke_commits_for_it_as_it_leaves() {
     worker.supervisor.do_send(Stop);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (reply, answer) = oneshot::channel();
-    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0.into()], reply }).unwrap();
     assert_eq!(worker.ended.await.unwrap().exit_code, 1);
     assert!(
         answer.await.is_err(),

@@ -89,7 +89,7 @@ async fn with_nothing_in_hand_one_job_is_taken_for_the_probe() {
     put_plain(&worker, 1..60);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!worker.credits.is_open(), "jobs are in hand");
-    worker.events.try_send(mailroom_actors::ports::OffsetLogEvent::Lost(vec![0])).unwrap();
+    worker.events.try_send(mailroom_actors::ports::OffsetLogEvent::Lost(vec![0.into()])).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     while worker.credits.in_use().0 > 0 {
         // What the fixture had admitted and never put.
@@ -164,7 +164,7 @@ fn while_the_relay_is_away_and_no_job_is_there_to_try_it_with_the_worker_rests()
         worker.fakes.relay_is_down.store(true, Ordering::Relaxed);
         put_plain(&worker, 1..60);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        worker.events.try_send(mailroom_actors::ports::OffsetLogEvent::Lost(vec![0])).unwrap();
+        worker.events.try_send(mailroom_actors::ports::OffsetLogEvent::Lost(vec![0.into()])).unwrap();
         // By the real clock, so that it fails instead of hanging.
         let (sender, patience) = tokio::sync::oneshot::channel::<()>();
         std::thread::spawn(move || {

@@ -17,7 +17,7 @@ async fn oldest_unfinished(worker: &Worker) -> f64 {
 async fn watermarks(worker: &Worker, high: i64) {
     worker
         .events
-        .try_send(OffsetLogEvent::Watermarks(vec![Watermarks { partition: 0, low: 0, high }]))
+        .try_send(OffsetLogEvent::Watermarks(vec![Watermarks { partition: 0.into(), low: 0, high }]))
         .unwrap();
     sleep(Duration::from_millis(1)).await;
 }

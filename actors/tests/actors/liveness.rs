@@ -56,7 +56,7 @@ async fn a_revoke_that_waits_for_a_final_dot_leaves_every_actor_alive() {
     worker.put(1..2);
     sleep(SECOND).await;
     let (reply, mut offsets) = tokio::sync::oneshot::channel();
-    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0.into()], reply }).unwrap();
     let begun = Instant::now();
     while offsets.try_recv().is_err() {
         // The thread that polls goes on while it waits for the answer.

@@ -107,7 +107,7 @@ async fn while_paused_the_relay_is_tried_with_jobs_in_hand_and_none_is_taken_for
     sleep(Duration::from_secs(60)).await;
     assert!(worker.fakes.connects.load(Ordering::Relaxed) >= probes + 11, "one each 5 s");
 
-    worker.events.try_send(OffsetLogEvent::Lost(vec![0])).unwrap();
+    worker.events.try_send(OffsetLogEvent::Lost(vec![0.into()])).unwrap();
     sleep(Duration::from_secs(10)).await;
     while worker.credits.in_use().0 > 0 {
         // What the fixture had admitted and never put.
@@ -125,7 +125,7 @@ async fn while_paused_partitions_come_and_go_and_are_committed() {
     worker.put(0..JOBS);
     pause(&worker, "quiet", None).await;
     let (reply, offsets) = tokio::sync::oneshot::channel();
-    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0.into()], reply }).unwrap();
     assert_eq!(offsets.await.unwrap().len(), 1, "what was finished is committed");
     let before = worker.fakes.commits.lock().len();
     worker.assign(1, None);

@@ -54,7 +54,7 @@ async fn a_clean_revoke_writes_down_what_has_happened_and_nothing_is_done_twice_
     worker.put(1..40);
     tokio::time::sleep(Duration::from_millis(40)).await;
     let (reply, answer) = tokio::sync::oneshot::channel();
-    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0.into()], reply }).unwrap();
     let last = answer.await.unwrap().remove(0);
     let metadata = Metadata::decode(&last.metadata, last.offset).unwrap();
     assert!(!metadata.open);
@@ -106,7 +106,7 @@ async fn whom_the_relay_took_before_a_452_is_remembered_though_the_rest_is_given
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(worker.fakes.offers.lock().len(), 3, "the second recipient is being asked for");
     let (reply, answer) = tokio::sync::oneshot::channel();
-    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0], reply }).unwrap();
+    worker.events.try_send(OffsetLogEvent::Revoking { partitions: vec![0.into()], reply }).unwrap();
     let last = answer.await.unwrap().remove(0);
     let metadata = Metadata::decode(&last.metadata, last.offset).unwrap();
     let past = metadata.unfinished.get(&2).copied().unwrap_or_default();

@@ -19,6 +19,7 @@ use mailroom_actors::domain::failure::{Cause, Failure, Reply, Stage};
 use mailroom_actors::domain::job::{DeadLetter, Record};
 use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
+use mailroom_actors::domain::topic_partition::{Topic, TopicNames};
 use mailroom_actors::line::Line;
 use mailroom_actors::messages::{GetStatus, Scrape};
 use mailroom_actors::metrics::Families;
@@ -403,7 +404,7 @@ fn start_with(max_rate: Option<f64>) -> Worker {
         letter_log: None,
         clock: Arc::new(FakeClock(Arc::clone(&fakes))),
         jitter: Arc::new(FakeJitter(Arc::clone(&fakes))),
-        families: Families::new("email-queue", "email-dlq", "test"),
+        families: Families::new(TopicNames::queue("email-queue"), "email-dlq", "test"),
         vitals: Arc::new(Vitals::default()),
         throttle: Throttle::new(
             4,
@@ -425,7 +426,7 @@ impl Worker {
     }
 
     pub fn assign_with(&self, partition: i32, committed: Option<i64>, metadata: String, high: i64) {
-        let assigned = AssignedPartition { partition, committed, metadata, low: 0, high };
+        let assigned = AssignedPartition { partition: partition.into(), committed, metadata, low: 0, high };
         self.events.try_send(OffsetLogEvent::Assigned(vec![assigned])).unwrap();
     }
 
@@ -443,7 +444,7 @@ impl Worker {
             value: Some(Bytes::from_static(b"x")),
             headers: Vec::new(),
         };
-        self.events.try_send(OffsetLogEvent::Records(offsets.map(record).collect())).unwrap();
+        self.events.try_send(OffsetLogEvent::Records(Topic::Queue, offsets.map(record).collect())).unwrap();
     }
 
     /// The Prometheus text; none when the metrics actor dies over it.

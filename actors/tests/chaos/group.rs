@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use fastrand::Rng;
 use mailroom_actors::ports::{CommitOffset, CommitRefusal};
 
+use crate::member::index;
 use crate::plan::{Broken, Plan};
 use crate::world::World;
 
@@ -199,7 +200,7 @@ impl World {
         let refusal = |reason: &str, not_ours, metadata_too_large| {
             Err(CommitRefusal { reason: reason.into(), not_ours, metadata_too_large })
         };
-        let number = |commit: &CommitOffset| usize::try_from(commit.partition).unwrap();
+        let number = |commit: &CommitOffset| index(commit.partition);
         if commits.iter().any(|commit| self.group.partitions[number(commit)].owner != Some(member)) {
             return refusal("unknown member, or an old generation", true, false);
         }

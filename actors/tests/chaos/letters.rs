@@ -9,6 +9,7 @@ use mailroom_actors::domain::job::DeadLetter;
 use mailroom_actors::ports::DeadLetterLog;
 use tokio::time::sleep;
 
+use crate::member::index_of;
 use crate::plan::{Broken, Fuse};
 use crate::world::{Shared, World};
 
@@ -75,9 +76,8 @@ impl DeadLetterLog for FakeLetters {
             if !world.lock().is_alive(incarnation) {
                 return pending().await;
             }
-            let (partition, offset) = (letter.record.partition, letter.record.offset);
-            let job = world.lock().job_at(partition, offset);
-            let epoch = world.lock().group.partitions[usize::try_from(partition).unwrap()].epoch;
+            let job = world.lock().job_at(&letter.record);
+            let epoch = world.lock().group.partitions[index_of(&letter.record)].epoch;
             let stored = world.lock().publish(incarnation, job, &letter);
             sleep(Duration::from_millis(after)).await;
             if !world.lock().is_alive(incarnation) {

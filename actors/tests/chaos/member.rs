@@ -10,6 +10,7 @@ use async_channel::Sender;
 use bytes::Bytes;
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::topic_partition::{Topic, TopicPartition};
 use mailroom_actors::ports::{
     AssignedPartition, CommitOffset, CommitRefusal, OffsetLog, OffsetLogEvent, Watermarks,
 };
@@ -230,8 +231,8 @@ impl Poll {
         }
     }
 
-    fn holds(&self, partition: i32) -> bool {
-        usize::try_from(partition).is_ok_and(|partition| self.held.contains_key(&partition))
+    fn holds(&self, partition: TopicPartition) -> bool {
+        self.held.contains_key(&index(partition))
     }
 
     fn send_waiting(&mut self) {
@@ -342,7 +343,7 @@ impl Poll {
         self.member = world.join(self.incarnation);
         drop(world);
         if !lost.is_empty() {
-            self.tell(OffsetLogEvent::Lost(numbers(&lost)));
+            self.tell(OffsetLogEvent::Lost(names(&lost)));
         }
     }
 
@@ -424,7 +425,7 @@ impl Poll {
             let found = &world.group.partitions[*number];
             let (committed, metadata) = found.committed.clone().unzip();
             assigned.push(AssignedPartition {
-                partition: i32::try_from(*number).unwrap(),
+                partition: name(*number),
                 committed,
                 metadata: metadata.unwrap_or_default(),
                 low: found.low,
@@ -462,14 +463,14 @@ impl Poll {
                 }
                 world.note(format!("worker {} is to give up {partitions:?}", self.incarnation));
                 let (sender, receiver) = oneshot::channel();
-                self.tell(OffsetLogEvent::Revoking { partitions: numbers(&partitions), reply: sender });
+                self.tell(OffsetLogEvent::Revoking { partitions: names(&partitions), reply: sender });
                 receiver
             }
         };
         drop(world);
         match receiver.try_recv() {
             Ok(mut offsets) => {
-                offsets.retain(|o| partitions.contains(&usize::try_from(o.partition).unwrap()));
+                offsets.retain(|o| partitions.contains(&index(o.partition)));
                 let deadline = deadline.max(now) + COMMIT_GRACE_MS;
                 let commit = LastCommit { offsets: Some(offsets), deadline };
                 Some(Step::Commit { partitions, began, commit })
@@ -514,7 +515,7 @@ impl Poll {
         }
         let marks = self.held.keys().map(|number| {
             let found = &world.group.partitions[*number];
-            Watermarks { partition: i32::try_from(*number).unwrap(), low: found.low, high: found.end }
+            Watermarks { partition: name(*number), low: found.low, high: found.end }
         });
         let marks = marks.collect();
         drop(world);
@@ -540,7 +541,7 @@ impl Poll {
                 continue;
             }
             let (mut next, mut seen) = self.held[&number];
-            let cleared = self.credits.cleared_to(i32::try_from(number).unwrap());
+            let cleared = self.credits.cleared_to(name(number));
             let mut records = Vec::new();
             loop {
                 let found = &world.group.partitions[number];
@@ -566,11 +567,11 @@ impl Poll {
             let all = next == world.group.partitions[number].end;
             if let Some(last) = records.last() {
                 seen = last.offset + 1;
-                told.push(OffsetLogEvent::Records(records));
+                told.push(OffsetLogEvent::Records(name(number).topic, records));
             }
             if all && next > seen && next <= cleared {
                 seen = next;
-                told.push(OffsetLogEvent::SeenUpTo { partition: i32::try_from(number).unwrap(), next });
+                told.push(OffsetLogEvent::SeenUpTo { partition: name(number), next });
             }
             self.held.insert(number, (next, seen));
         }
@@ -586,8 +587,8 @@ impl Poll {
 
 fn record(partition: usize, offset: i64, job: usize, world: &World) -> Record {
     Record {
-        topic: "email-queue".into(),
-        partition: i32::try_from(partition).unwrap(),
+        topic: TOPICS[partition % 2].into(),
+        partition: name(partition).number,
         offset,
         timestamp_ms: Some(0),
         key: None,
@@ -596,8 +597,28 @@ fn record(partition: usize, offset: i64, job: usize, world: &World) -> Record {
     }
 }
 
-fn numbers(partitions: &[usize]) -> Vec<i32> {
-    partitions.iter().map(|partition| i32::try_from(*partition).unwrap()).collect()
+fn names(partitions: &[usize]) -> Vec<TopicPartition> {
+    partitions.iter().map(|partition| name(*partition)).collect()
+}
+
+/// What the consumed topics are called, as in [`Topic::ALL`].
+pub const TOPICS: [&str; 2] = ["email-queue", "email-replays"];
+
+/// The partitions belong to the two topics in turn.
+fn name(partition: usize) -> TopicPartition {
+    TopicPartition { topic: Topic::ALL[partition % 2], number: i32::try_from(partition / 2).unwrap() }
+}
+
+/// The other way round.
+pub fn index(partition: TopicPartition) -> usize {
+    let topic = Topic::ALL.iter().position(|topic| *topic == partition.topic).unwrap();
+    usize::try_from(partition.number).unwrap() * 2 + topic
+}
+
+/// Where the record lies.
+pub fn index_of(record: &Record) -> usize {
+    let topic = TOPICS.iter().position(|topic| **topic == *record.topic).unwrap();
+    index(TopicPartition { topic: Topic::ALL[topic], number: record.partition })
 }
 
 impl World {

@@ -4,6 +4,7 @@ use mailroom_actors::domain::job::DeadLetter;
 use mailroom_actors::domain::metadata::Metadata;
 use mailroom_actors::ports::CommitOffset;
 
+use crate::member::index;
 use crate::plan::Broken;
 use crate::world::World;
 
@@ -162,7 +163,7 @@ impl World {
 
     /// O4, as the broker stores a commit of the partition's owner.
     pub fn check_commit(&mut self, commit: &CommitOffset) {
-        let partition = usize::try_from(commit.partition).unwrap();
+        let partition = index(commit.partition);
         let before = self.group.partitions[partition].committed.as_ref().map(|(offset, _)| *offset);
         if before.is_some_and(|before| commit.offset < before) {
             let what = format!("partition {partition}: committed {before:?} goes back to {}", commit.offset);

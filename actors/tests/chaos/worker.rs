@@ -13,6 +13,7 @@ use mailroom_actors::domain::failure::{Cause, Failure, Stage};
 use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::pace::Breaker;
 use mailroom_actors::domain::retry::RetryPolicy;
+use mailroom_actors::domain::topic_partition::TopicNames;
 use mailroom_actors::line::Line;
 use mailroom_actors::messages::Scrape;
 use mailroom_actors::metrics::Families;
@@ -27,7 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::job::Making;
 use crate::letters::FakeLetters;
-use crate::member::{Desk, Poll};
+use crate::member::{Desk, Poll, TOPICS};
 use crate::pacing::Pacing;
 use crate::plan::{Broken, Fuse, Plan};
 use crate::relay::FakeRelay;
@@ -90,6 +91,7 @@ impl Worker {
         let credits = Arc::new(Credits::new(plan.jobs_in_flight, plan.bytes_in_flight));
         let office =
             TicketOffice::new(Arc::clone(&credits), Arc::clone(&offset_log), policy, plan.crash_limit);
+        let topics = TopicNames { queue: TOPICS[0].into(), replays: Some(TOPICS[1].into()) };
         let port = |fuse| Port { world: Shared::clone(world), incarnation, fuse };
         let actors = supervisor::World {
             office: Arc::clone(&office),
@@ -102,7 +104,7 @@ impl Worker {
             letter_log: None,
             clock: Arc::new(port(Fuse::Clock)),
             jitter: Arc::new(port(Fuse::Jitter)),
-            families: Families::new("email-queue", "email-dlq", "test"),
+            families: Families::new(topics, "email-dlq", "test"),
             vitals: Arc::new(Vitals::default()),
             throttle,
             mask: Rc::new(str::to_owned),
@@ -166,7 +168,7 @@ fn no_e_mail() -> Failure {
 
 impl Composer for Port {
     fn compose(&self, record: &Record, _: BodyType) -> Result<Email, Failure> {
-        let job = self.world.lock().job_at(record.partition, record.offset);
+        let job = self.world.lock().job_at(record);
         World::burn(&self.world, self.incarnation, self.fuse, Some(job));
         let (making, made, recipients) = {
             let mut world = self.world.lock();
@@ -210,7 +212,7 @@ impl Composer for Port {
 
     fn expiry(&self, record: &Record, now: DateTime<Utc>) -> Option<Expiry> {
         let mut world = self.world.lock();
-        let job = world.job_at(record.partition, record.offset);
+        let job = world.job_at(record);
         assert_eq!(now.timestamp_millis(), world.wall_ms(), "the clock is asked right before");
         let left = world.tell_expiry(self.incarnation, job)?;
         Some(Expiry { left, set_by: "expires_at" })
@@ -218,7 +220,7 @@ impl Composer for Port {
 
     fn why_no_job(&self, record: &Record) -> Option<Failure> {
         let world = self.world.lock();
-        let making = world.jobs[world.job_at(record.partition, record.offset)].making;
+        let making = world.jobs[world.job_at(record)].making;
         (making == Making::Invalid).then(no_e_mail)
     }
 

@@ -7,9 +7,12 @@ use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use mailroom_actors::domain::job::Record;
+
 use crate::expiry::Deadline;
 use crate::group::Group;
 use crate::job::Job;
+use crate::member::index_of;
 use crate::oracles::Violation;
 use crate::pacing::Pacing;
 use crate::plan::{Fuse, Plan};
@@ -167,9 +170,10 @@ impl World {
         self.note(format!("partition {partition}: {jobs} jobs produced, ends at {end}"));
     }
 
-    pub fn job_at(&self, partition: i32, offset: i64) -> usize {
-        let records = &self.group.partitions[usize::try_from(partition).unwrap()].records;
-        let index = records.binary_search_by_key(&offset, |(at, _)| *at).expect("it was read from there");
+    pub fn job_at(&self, record: &Record) -> usize {
+        let records = &self.group.partitions[index_of(record)].records;
+        let index =
+            records.binary_search_by_key(&record.offset, |(at, _)| *at).expect("it was read from there");
         records[index].1
     }
 
