@@ -275,9 +275,8 @@ impl Families {
         self.oldest_unfinished.set(age);
         self.lag.reset();
         for (partition, lag) in &snapshot.lags {
-            if let Some(name) = self.topics.name(partition.topic) {
-                self.lag.with_label_values(&[&**name, &partition.number.to_string()]).set(*lag);
-            }
+            let name = self.topics.name(partition.topic);
+            self.lag.with_label_values(&[&**name, &partition.number.to_string()]).set(*lag);
         }
         for ((_, name), backlog) in self.topics.all().zip(snapshot.backlogs) {
             self.backlog.with_label_values(&[&**name]).set(backlog);

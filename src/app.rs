@@ -145,7 +145,7 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
         letter_log: Some(Rc::new(letter_log.clone())),
         clock: Arc::new(SystemClock),
         jitter,
-        families: Families::new(&config.kafka.topic, &config.kafka.dlq_topic, VERSION),
+        families: Families::new(config.kafka.topics(), &config.kafka.dlq_topic, VERSION),
         vitals: Arc::new(Vitals::default()),
         mask: Rc::new(|text| mask::mask_text(text).into_owned()),
     };

@@ -37,9 +37,12 @@ impl TopicNames {
             .chain(self.replays.iter().map(|name| (Topic::Replays, name)))
     }
 
-    /// None where there is no such topic.
-    pub fn name(&self, topic: Topic) -> Option<&Arc<str>> {
-        self.all().find(|(of, _)| *of == topic).map(|(_, name)| name)
+    /// That of the queue also for replayed jobs, where they go back to it.
+    pub fn name(&self, topic: Topic) -> &Arc<str> {
+        match topic {
+            Topic::Queue => &self.queue,
+            Topic::Replays => self.replays.as_ref().unwrap_or(&self.queue),
+        }
     }
 
     /// None where a topic of that name is not consumed.
@@ -93,7 +96,7 @@ mod tests {
             ["q", "r", "s"].map(|name| names.topic(name)),
             [Some(Topic::Queue), Some(Topic::Replays), None]
         );
-        assert_eq!(TopicNames::queue("q").name(Topic::Replays), None);
+        assert_eq!(&**TopicNames::queue("q").name(Topic::Replays), "q");
         let partitions = [TopicPartition::from(3), TopicPartition { topic: Topic::Replays, number: 3 }];
         assert_eq!(format!("{partitions:?}"), "[3, replays-3]");
     }

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::effective::Values;
 use super::problems::Problems;
-use super::{Config, Dlq, Kafka, Security, Templates, bounded, properties};
+use super::{Config, Kafka, Security, Templates, bounded, properties};
 use crate::job::Mailbox;
 
 /// The authorities of a whole system have some 200 KiB.
@@ -29,13 +29,9 @@ pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Pro
         let key = "kafka.decisions_topic";
         problems.add(key, values.origin(key), "kafka.decisions_topic must be a topic of its own");
     }
-}
-
-/// The contradictions between `dlq` and `kafka`.
-pub(super) fn check_dlq(dlq: &Dlq, kafka: &Kafka, values: &Values<'_>, problems: &mut Problems) {
     let key = "dlq.replay_topic";
-    if dlq.replay_topic != kafka.topic && ![key, "kafka.topic"].iter().any(|key| problems.names(key)) {
-        let what = "another topic than kafka.topic is not supported yet: nothing would consume it";
+    if [&kafka.dlq_topic, decisions].contains(&&kafka.replay_topic().to_owned()) && !problems.names(key) {
+        let what = "jobs can't be replayed to the dead letter queue, nor to its decisions: leave it out, or name a topic of its own";
         problems.add(key, values.origin(key), what);
     }
 }

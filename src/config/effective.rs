@@ -238,6 +238,10 @@ pub(super) fn kafka(values: &Values<'_>, problems: &mut Problems) -> Kafka {
         brokers: values.string("kafka.brokers"),
         group: values.string("kafka.group"),
         topic: values.string("kafka.topic"),
+        replay_topic: values
+            .text("dlq.replay_topic")
+            .filter(|topic| values.text("kafka.topic") != Some(topic))
+            .map(str::to_owned),
         dlq_topic: values.string("kafka.dlq_topic"),
         decisions_topic: values.string("kafka.decisions_topic"),
         create_topics: values.flag("kafka.create_topics"),
@@ -254,14 +258,12 @@ pub(super) fn templates(values: &Values<'_>) -> Templates {
 
 /// The section `dlq` of `values`.
 pub(super) fn dlq(values: &Values<'_>) -> Dlq {
-    let topic = values.text("dlq.replay_topic").or_else(|| values.text("kafka.topic"));
     Dlq {
         index_letters: values.size("dlq.index_letters"),
         rate: values.real("dlq.rate").unwrap_or_default(),
         max_replays: values.count("dlq.max_replays"),
         allow_edit: values.flag("dlq.allow_edit"),
         transactions: values.text("dlq.transactions") != Some("off"),
-        replay_topic: topic.unwrap_or_default().to_owned(),
     }
 }
 

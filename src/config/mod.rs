@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mailroom_actors::domain::failure::Cause;
+use mailroom_actors::domain::topic_partition::TopicNames;
 
 pub use layers::Sources;
 pub use problems::{Origin, Problem, Problems, Scope};
@@ -58,7 +59,6 @@ fn read_all(sources: &Sources) -> (Layers, Result<Config, Problems>) {
     let config = effective::assemble(&values, kafka, &mut problems);
     if !layers.file_is_lost {
         checks::check_kafka(&config.kafka, &values, &mut problems);
-        checks::check_dlq(&config.dlq, &config.kafka, &values, &mut problems);
         checks::check(&config, &values, &mut problems);
         checks::check_templates(&config.templates, &values, &mut problems);
     }
@@ -119,7 +119,6 @@ pub fn load_letter_work(sources: &Sources) -> Result<LetterWork, Problems> {
     let dlq = effective::dlq(&values);
     if !layers.file_is_lost {
         checks::check_kafka(&kafka, &values, &mut problems);
-        checks::check_dlq(&dlq, &kafka, &values, &mut problems);
     }
     let is_ours =
         |key: &str| key.starts_with("kafka.") || key.starts_with("dlq.") || key == "limits.message_bytes";
@@ -173,6 +172,8 @@ pub struct Kafka {
     pub brokers: String,
     pub group: String,
     pub topic: String,
+    /// `dlq.replay_topic`, where it is not `topic`.
+    pub replay_topic: Option<String>,
     pub dlq_topic: String,
     pub decisions_topic: String,
     pub create_topics: bool,
@@ -180,6 +181,21 @@ pub struct Kafka {
     pub commit_interval: Duration,
     /// librdkafka's own properties, by their own names; none that the promises stand on.
     pub properties: BTreeMap<String, Secretive>,
+}
+
+impl Kafka {
+    /// Those that jobs are taken from.
+    pub fn topics(&self) -> TopicNames {
+        TopicNames {
+            queue: self.topic.as_str().into(),
+            replays: self.replay_topic.as_deref().map(Into::into),
+        }
+    }
+
+    /// Where replayed jobs go.
+    pub fn replay_topic(&self) -> &str {
+        self.replay_topic.as_ref().unwrap_or(&self.topic)
+    }
 }
 
 /// How the dead letter queue is worked with.
@@ -192,8 +208,6 @@ pub struct Dlq {
     pub max_replays: u32,
     pub allow_edit: bool,
     pub transactions: bool,
-    /// Where replayed jobs go: `kafka.topic`, unless it was set.
-    pub replay_topic: String,
 }
 
 /// Automatic replays.

@@ -31,6 +31,7 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             brokers: brokers.into(),
             group: "email-workers".into(),
             topic: TOPIC.into(),
+            replay_topic: None,
             dlq_topic: DLQ_TOPIC.into(),
             decisions_topic: DECISIONS_TOPIC.into(),
             // Both are there, and the mock cluster can't be asked for more.
@@ -89,7 +90,6 @@ pub fn config(brokers: &str, mail_server: SocketAddr, http_bind: SocketAddr) -> 
             max_replays: 5,
             allow_edit: true,
             transactions: false,
-            replay_topic: TOPIC.into(),
         },
         redrive: Redrive {
             enabled: false,

@@ -16,6 +16,7 @@ pub(crate) fn kafka(brokers: &str) -> config::Kafka {
         brokers: brokers.into(),
         group: "email-workers".into(),
         topic: "email-queue".into(),
+        replay_topic: None,
         dlq_topic: LETTERS.into(),
         decisions_topic: DECISIONS.into(),
         create_topics: true,
@@ -26,14 +27,7 @@ pub(crate) fn kafka(brokers: &str) -> config::Kafka {
 }
 
 pub(crate) fn dlq() -> config::Dlq {
-    config::Dlq {
-        index_letters: 1_000,
-        rate: 10.0,
-        max_replays: 5,
-        allow_edit: false,
-        transactions: true,
-        replay_topic: "email-queue".into(),
-    }
+    config::Dlq { index_letters: 1_000, rate: 10.0, max_replays: 5, allow_edit: false, transactions: true }
 }
 
 fn request() -> Request {

@@ -86,9 +86,9 @@ impl KafkaLetterLog {
         let stalled = Arc::new(AtomicI64::new(0));
         let mut desk = Desk {
             fetcher: Fetcher::new(kafka),
-            settled: Settled::new(kafka, &dlq.replay_topic, shelf)?,
+            settled: Settled::new(kafka, kafka.replay_topic(), shelf)?,
             kafka: kafka.clone(),
-            replay_topic: dlq.replay_topic.clone(),
+            replay_topic: kafka.replay_topic().to_owned(),
             transactional: dlq.transactions,
             scribes: HashMap::new(),
             singly: BTreeSet::new(),
@@ -108,7 +108,7 @@ impl KafkaLetterLog {
             redrive,
             notify,
             nothing_due: Mutex::default(),
-            replay_topic: dlq.replay_topic.clone(),
+            replay_topic: kafka.replay_topic().to_owned(),
             rate: dlq.rate,
             work,
             stalled,
@@ -263,7 +263,7 @@ impl Desk {
                 if self.kafka.create_topics && self.settled.lacks_partitions(&self.kafka.decisions_topic) {
                     topics::follow_partitions(&self.kafka);
                 }
-                match self.settled.stalled_records(&self.kafka.topic) {
+                match self.settled.stalled_records(&self.kafka.topics()) {
                     Ok(records) => self.stalled.store(records, Ordering::Relaxed),
                     // What is not known is not alarming; that brokers are away is told elsewhere.
                     Err(error) => {

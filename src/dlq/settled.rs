@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mailroom_actors::domain::letters::run::Tracked;
+use mailroom_actors::domain::topic_partition::TopicNames;
 
 use super::shelf::Shelf;
 use crate::config;
@@ -43,8 +44,8 @@ impl Settled {
     ///
     /// # Errors
     /// In words, when brokers do not answer.
-    pub fn stalled_records(&self, topic: &str) -> Result<i64, String> {
-        self.ends.held_up(topic)
+    pub fn stalled_records(&self, topics: &TopicNames) -> Result<i64, String> {
+        topics.all().map(|(_, topic)| self.ends.held_up(topic)).sum()
     }
 
     /// How many of the first letters of `run`, all of which have been replayed, have failed again; none before that is

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use mailroom_actors::domain::topic_partition::TopicPartition;
 use mailroom_actors::ports::{AssignedPartition, OffsetLogEvent};
 
 use super::intake::Member;
@@ -27,7 +28,7 @@ impl Arrivals {
     }
 
     /// It is given up before it was told. True when it was one of these.
-    pub fn remove(&mut self, partition: i32) -> bool {
+    pub fn remove(&mut self, partition: TopicPartition) -> bool {
         let before = self.partitions.len();
         self.partitions.retain(|p| p.partition != partition);
         self.partitions.len() < before
@@ -58,7 +59,7 @@ pub(super) fn announce(member: &mut Member) {
     if told.is_empty() {
         return;
     }
-    let numbers: Vec<i32> = told.iter().map(|p| p.partition).collect();
+    let numbers: Vec<TopicPartition> = told.iter().map(|p| p.partition).collect();
     tracing::info!(partitions = ?numbers, "partitions assigned");
     // Told before any record of them can come.
     member.tell(OffsetLogEvent::Assigned(told));

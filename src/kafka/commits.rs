@@ -14,6 +14,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use mailroom_actors::domain::topic_partition::{TopicNames, TopicPartition};
 use mailroom_actors::ports::{CommitOffset, CommitRefusal};
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaResult;
@@ -38,7 +39,7 @@ enum Asker {
 
 /// The one slot, and the actors' commit that waits for it.
 pub(super) struct Commits {
-    topic: Arc<str>,
+    topics: TopicNames,
     lists: Sender<TopicPartitionList>,
     thread: JoinHandle<()>,
     outstanding: Option<Asker>,
@@ -51,7 +52,7 @@ impl Commits {
     /// rings the bell.
     pub fn start(
         consumer: Arc<GroupConsumer>,
-        topic: Arc<str>,
+        topics: TopicNames,
         bell: Arc<Bell>,
     ) -> Result<Commits, StartProblem> {
         let (lists, received) = mpsc::channel();
@@ -65,7 +66,7 @@ impl Commits {
             .name("kafka-commit".into())
             .spawn(commit)
             .map_err(|e| StartProblem::Away(format!("no thread for commits: {e}")))?;
-        Ok(Commits { topic, lists, thread, outstanding: None, waiting: None, last_answer: None })
+        Ok(Commits { topics, lists, thread, outstanding: None, waiting: None, last_answer: None })
     }
 
     /// The thread ends once the outstanding commit is answered.
@@ -80,7 +81,7 @@ impl Commits {
 
     /// Sends what waits, when the slot is free. Returns the actors' answer where there is one already.
     /// Offsets of partitions that are not held any more are left out.
-    pub fn send_waiting(&mut self, holds: impl Fn(i32) -> bool) -> Option<Answer> {
+    pub fn send_waiting(&mut self, holds: impl Fn(TopicPartition) -> bool) -> Option<Answer> {
         if self.outstanding.is_some() {
             return None;
         }
@@ -109,7 +110,7 @@ impl Commits {
 
     fn send(&mut self, offsets: &[CommitOffset], asker: Asker) -> Answer {
         let refusal = |reason: String| CommitRefusal { reason, not_ours: false, metadata_too_large: false };
-        let list = list(&self.topic, offsets).map_err(|error| refusal(error.to_string()))?;
+        let list = list(&self.topics, offsets).map_err(|error| refusal(error.to_string()))?;
         self.lists.send(list).map_err(|_| refusal("the commit thread has ended".into()))?;
         self.outstanding = Some(asker);
         Ok(())
@@ -182,10 +183,10 @@ impl LastCommit {
     }
 }
 
-fn list(topic: &str, offsets: &[CommitOffset]) -> KafkaResult<TopicPartitionList> {
+fn list(topics: &TopicNames, offsets: &[CommitOffset]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
     for commit in offsets {
-        let mut entry = list.add_partition(topic, commit.partition);
+        let mut entry = list.add_partition(topics.name(commit.partition.topic), commit.partition.number);
         entry.set_offset(Offset::Offset(commit.offset))?;
         if !commit.metadata.is_empty() {
             entry.set_metadata(&commit.metadata);

@@ -4,7 +4,6 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mailroom_actors::ports::Watermarks;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -49,7 +48,7 @@ impl Ends {
     ///
     /// # Errors
     /// In words, when not all leaders answer.
-    pub fn of(&self, topic: &str) -> Result<Vec<Watermarks>, String> {
+    pub fn of(&self, topic: &str) -> Result<Vec<watermarks::LogEnds>, String> {
         // Serves the errors of this client.
         while self.observer.poll(Duration::ZERO).is_some() {}
         let in_words = |error: rdkafka::error::KafkaError| format!("topic {topic}: {error}");

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mailroom_actors::ports::Watermarks;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers};
@@ -16,6 +15,7 @@ use super::client_log::ClientLog;
 use super::out_of_range::is_out_of_range;
 use super::problem::StartProblem;
 use super::threads::Thread;
+use super::watermarks::LogEnds;
 use super::{properties, watermarks};
 use crate::config;
 
@@ -88,7 +88,7 @@ impl<'a> Seen<'a> {
 pub struct Following(Thread);
 
 impl Following {
-    /// Ends soon; dropping it waits for that, a second at most.
+    /// LogEnds soon; dropping it waits for that, a second at most.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -232,10 +232,10 @@ impl<L: Listener> Follower<L> {
 }
 
 /// Where to begin in each partition, so that of all records the newest so many are read, by each partition's share.
-fn starts(ends: &[Watermarks], newest: Option<u64>) -> Vec<i64> {
-    let size = |end: &Watermarks| end.high.abs_diff(end.low);
+fn starts(ends: &[LogEnds], newest: Option<u64>) -> Vec<i64> {
+    let size = |end: &LogEnds| end.high.abs_diff(end.low);
     let total: u64 = ends.iter().map(size).sum();
-    let start = |end: &Watermarks| match newest {
+    let start = |end: &LogEnds| match newest {
         Some(newest) if newest < total => {
             let share = u128::from(size(end)) * u128::from(newest) / u128::from(total);
             end.high - i64::try_from(share).unwrap_or(i64::MAX).min(end.high - end.low)
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn the_newest_records_are_shared_by_the_partitions_sizes() {
         let ends = [(0, 0, 300), (1, 50, 150), (2, 7, 7)];
-        let ends = ends.map(|(partition, low, high)| Watermarks { partition, low, high });
+        let ends = ends.map(|(partition, low, high)| LogEnds { partition, low, high });
         assert_eq!(starts(&ends, None), [0, 50, 7]);
         assert_eq!(starts(&ends, Some(400)), [0, 50, 7]);
         assert_eq!(starts(&ends, Some(100)), [225, 125, 7]);

@@ -38,6 +38,8 @@ pub struct ClusterInspection {
 #[derive(Debug)]
 pub struct ClusterAnswers {
     pub topic: TopicInspection,
+    /// `dlq.replay_topic`, where it is another.
+    pub replay_topic: Option<TopicInspection>,
     pub dlq_topic: TopicInspection,
     /// In words why not, where it can't be found out; none where the topic is not there.
     pub group: Option<Result<GroupInspection, String>>,
@@ -83,6 +85,7 @@ pub async fn inspect(config: &config::Kafka, limit: Duration) -> Result<ClusterI
     let (group, rights) = tokio::join!(group, rights);
     let answers = ClusterAnswers {
         topic: topics.topic,
+        replay_topic: topics.replay_topic,
         dlq_topic: topics.dlq_topic,
         group: group.transpose()?,
         rights,

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use mailroom_actors::credits::Credits;
+use mailroom_actors::domain::topic_partition::TopicNames;
 use mailroom_actors::ports::OffsetLogEvent;
 use mailroom_actors::seldom::Seldom;
+use rdkafka::Message;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -60,20 +62,21 @@ pub fn start(
         .map_err(|e| StartProblem::from_creation(&e))?;
     let main_queue_bell = Arc::clone(&bell);
     consumer.set_nonempty_callback(move || main_queue_bell.ring());
+    let topics = config.topics();
+    let names: Vec<&str> = topics.all().map(|(_, name)| &**name).collect();
     consumer
-        .subscribe(&[&config.topic])
-        .map_err(|e| StartProblem::Misconfigured(format!("kafka.topic {}: {e}", config.topic)))?;
+        .subscribe(&names)
+        .map_err(|e| StartProblem::Misconfigured(format!("kafka.topic {}: {e}", names.join(", "))))?;
 
     let pulse = Arc::new(Pulse::new(events.clone()));
     let watched = watermarks::start(config, Arc::clone(&pulse), events.clone(), Arc::clone(&bell))?;
     let (sender, commands) = mpsc::channel();
     let consumer = Arc::new(consumer);
-    let topic: Arc<str> = config.topic.as_str().into();
     let intake = Intake {
         member: Member {
-            commits: Commits::start(Arc::clone(&consumer), Arc::clone(&topic), Arc::clone(&bell))?,
+            commits: Commits::start(Arc::clone(&consumer), topics.clone(), Arc::clone(&bell))?,
             consumer,
-            topic,
+            topics,
             events: events.clone(),
             pulse,
             partitions: Partitions::new(Arc::clone(&bell)),
@@ -106,7 +109,7 @@ pub fn start(
 /// What all parts of the poll thread work on.
 pub(super) struct Member {
     pub consumer: Arc<GroupConsumer>,
-    pub topic: Arc<str>,
+    pub topics: TopicNames,
     pub pulse: Arc<Pulse>,
     pub partitions: Partitions,
     pub commits: Commits,
@@ -148,7 +151,7 @@ impl Intake {
             self.serve_group();
             self.obey();
             let Member { commits, partitions, .. } = &mut self.member;
-            if let Some(answer) = commits.send_waiting(|number| partitions.holds(number)) {
+            if let Some(answer) = commits.send_waiting(|partition| partitions.holds(partition)) {
                 self.member.tell(OffsetLogEvent::Committed(answer));
             }
             if self.member.events.is_closed() {
@@ -187,7 +190,10 @@ impl Intake {
             let consumer = Arc::clone(&self.member.consumer);
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
-                    self.member.partitions.keep(record::copy(&message, &self.member.topic));
+                    let topics = &self.member.topics;
+                    if let Some(topic) = topics.topic(message.topic()) {
+                        self.member.partitions.keep(topic, record::copy(&message, topics.name(topic)));
+                    }
                 }
                 Some(Err(error)) => self.report(&error),
                 None if self.member.consumer.context().callbacks() == callbacks => return,
@@ -237,9 +243,9 @@ impl Intake {
 
     /// One turn over the partitions. True when another would bring more at once.
     fn read(&mut self) -> bool {
-        let turn = self.member.partitions.read(&self.credits, &self.member.topic);
-        for batch in turn.batches {
-            self.member.tell(OffsetLogEvent::Records(batch));
+        let turn = self.member.partitions.read(&self.credits, &self.member.topics);
+        for (topic, batch) in turn.batches {
+            self.member.tell(OffsetLogEvent::Records(topic, batch));
         }
         for (partition, offset, error) in turn.errors {
             if is_out_of_range(&error) {
@@ -249,7 +255,8 @@ impl Intake {
             }
         }
         if !turn.more {
-            for event in self.member.partitions.positions(&self.member.consumer) {
+            let Member { partitions, consumer, topics, .. } = &mut self.member;
+            for event in partitions.positions(consumer, topics) {
                 self.member.tell(event);
             }
         }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use mailroom_actors::domain::topic_partition::TopicPartition;
 use mailroom_actors::ports::{AssignedPartition, OffsetLogEvent};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -20,7 +21,7 @@ const BETWEEN_RESETS: Duration = Duration::from_secs(1);
 /// The partitions that begin anew, and when.
 #[derive(Debug, Default)]
 pub(super) struct OutOfRange {
-    partitions: HashMap<i32, Reset>,
+    partitions: HashMap<TopicPartition, Reset>,
 }
 
 #[derive(Debug)]
@@ -43,11 +44,11 @@ pub(super) fn is_out_of_range(error: &KafkaError) -> bool {
 
 impl OutOfRange {
     /// `offset` was due next, and is not in the log.
-    pub fn report(&mut self, partition: i32, offset: i64, member: &Member) {
+    pub fn report(&mut self, partition: TopicPartition, offset: i64, member: &Member) {
         let reason = member.consumer.context().take_error().map(|(_, text)| text).unwrap_or_default();
         let known = member.watched.last(partition);
         tracing::error!(
-            partition,
+            %partition,
             due = offset,
             low = known.map(|w| w.0),
             high = known.map(|w| w.1),
@@ -72,9 +73,10 @@ impl OutOfRange {
     }
 }
 
-fn begin_anew(partition: i32, member: &mut Member) {
+fn begin_anew(partition: TopicPartition, member: &mut Member) {
     let mut list = TopicPartitionList::new();
-    let at_the_earliest = list.add_partition_offset(&member.topic, partition, Offset::Beginning);
+    let at_the_earliest =
+        list.add_partition_offset(member.topics.name(partition.topic), partition.number, Offset::Beginning);
     if at_the_earliest.is_err() || !member.partitions.reads(partition) {
         return;
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mailroom_actors::credits::Credits;
 use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::topic_partition::{Topic, TopicNames, TopicPartition};
 use mailroom_actors::ports::OffsetLogEvent;
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
@@ -25,7 +26,7 @@ const BETWEEN_POSITIONS: Duration = Duration::from_millis(100);
 const BETWEEN_IDLE_POSITIONS: Duration = Duration::from_secs(1);
 
 struct Partition {
-    number: i32,
+    name: TopicPartition,
     queue: PartitionQueue<GroupContext>,
     /// Everything below it has been handed over.
     seen: i64,
@@ -49,9 +50,9 @@ impl Partition {
 /// What one turn brought.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    pub batches: Vec<Vec<Record>>,
+    pub batches: Vec<(Topic, Vec<Record>)>,
     /// Errors, each with the partition whose queue brought it and the offset that was due.
-    pub errors: Vec<(i32, i64, KafkaError)>,
+    pub errors: Vec<(TopicPartition, i64, KafkaError)>,
     /// Another turn would bring more at once.
     pub more: bool,
 }
@@ -73,11 +74,17 @@ impl Partitions {
 
     /// Splits the partition's messages off the main queue. To be called before it is assigned. `seen` is
     /// the committed offset, or less than 0. Nothing is handed over before [`Partitions::begin`].
-    pub fn add(&mut self, consumer: &Arc<GroupConsumer>, topic: &str, number: i32, seen: i64) {
-        self.remove(number);
-        let Some(mut queue) = consumer.split_partition_queue(topic, number) else {
+    pub fn add(
+        &mut self,
+        consumer: &Arc<GroupConsumer>,
+        topics: &TopicNames,
+        name: TopicPartition,
+        seen: i64,
+    ) {
+        self.remove(name);
+        let Some(mut queue) = consumer.split_partition_queue(topics.name(name.topic), name.number) else {
             tracing::error!(
-                partition = number,
+                partition = %name,
                 "the partition has no queue of its own: it is read unbounded"
             );
             return;
@@ -87,26 +94,27 @@ impl Partitions {
             stirred.store(true, Ordering::Release);
             bell.ring();
         });
-        self.list.push(Partition { number, queue, seen, reads: false, kept: VecDeque::new() });
+        self.list.push(Partition { name, queue, seen, reads: false, kept: VecDeque::new() });
     }
 
     /// The actors know of it: its records may be handed over.
-    pub fn begin(&mut self, number: i32) {
-        for partition in self.list.iter_mut().filter(|p| p.number == number) {
+    pub fn begin(&mut self, name: TopicPartition) {
+        for partition in self.list.iter_mut().filter(|p| p.name == name) {
             partition.reads = true;
         }
     }
 
     /// A record that did not come by the partition's own queue. Dropped where the partition is not held.
-    pub fn keep(&mut self, record: Record) {
-        if let Some(partition) = self.list.iter_mut().find(|p| p.number == record.partition) {
+    pub fn keep(&mut self, topic: Topic, record: Record) {
+        let name = TopicPartition { topic, number: record.partition };
+        if let Some(partition) = self.list.iter_mut().find(|p| p.name == name) {
             partition.kept.push_back(record);
         }
     }
 
     /// Drops the partition's queue, and what was kept back of it.
-    pub fn remove(&mut self, number: i32) {
-        self.list.retain(|p| p.number != number);
+    pub fn remove(&mut self, name: TopicPartition) {
+        self.list.retain(|p| p.name != name);
     }
 
     /// Drops all queues: they hold the consumer.
@@ -114,25 +122,25 @@ impl Partitions {
         self.list.clear();
     }
 
-    pub fn holds(&self, number: i32) -> bool {
-        self.list.iter().any(|p| p.number == number)
+    pub fn holds(&self, name: TopicPartition) -> bool {
+        self.list.iter().any(|p| p.name == name)
     }
 
     /// Whether it is held, and not being given up.
-    pub fn reads(&self, number: i32) -> bool {
-        self.list.iter().any(|p| p.number == number && p.reads)
+    pub fn reads(&self, name: TopicPartition) -> bool {
+        self.list.iter().any(|p| p.name == name && p.reads)
     }
 
     /// Reads no more of it, but keeps it.
-    pub fn stop(&mut self, number: i32) {
-        for partition in self.list.iter_mut().filter(|p| p.number == number) {
+    pub fn stop(&mut self, name: TopicPartition) {
+        for partition in self.list.iter_mut().filter(|p| p.name == name) {
             partition.reads = false;
         }
     }
 
     /// It begins anew, once [`Partitions::begin`] is called: nothing of it has been seen.
-    pub fn restart(&mut self, number: i32) {
-        for partition in self.list.iter_mut().filter(|p| p.number == number) {
+    pub fn restart(&mut self, name: TopicPartition) {
+        for partition in self.list.iter_mut().filter(|p| p.name == name) {
             partition.seen = -1;
             partition.reads = false;
             partition.kept.clear();
@@ -141,7 +149,7 @@ impl Partitions {
 
     /// A few records of each partition, while `credits` last and as far as the partition is cleared; each
     /// record handed over is admitted. One that is not cleared yet is kept back for a later turn.
-    pub fn read(&mut self, credits: &Credits, topic: &Arc<str>) -> Turn {
+    pub fn read(&mut self, credits: &Credits, topics: &TopicNames) -> Turn {
         let mut turn = Turn::default();
         let count = self.list.len();
         for step in 0..count {
@@ -150,7 +158,7 @@ impl Partitions {
             if !partition.reads {
                 continue;
             }
-            let cleared_to = credits.cleared_to(partition.number);
+            let cleared_to = credits.cleared_to(partition.name);
             if partition.kept.front().is_some_and(|record| record.offset >= cleared_to) {
                 continue;
             }
@@ -161,7 +169,7 @@ impl Partitions {
                 if !room {
                     break;
                 }
-                match partition.next(topic) {
+                match partition.next(topics.name(partition.name.topic)) {
                     Some(Ok(record)) if record.offset >= cleared_to => {
                         partition.kept.push_front(record);
                         break;
@@ -171,14 +179,14 @@ impl Partitions {
                         partition.seen = record.offset + 1;
                         batch.push(record);
                     }
-                    Some(Err(error)) => turn.errors.push((partition.number, partition.seen, error)),
+                    Some(Err(error)) => turn.errors.push((partition.name, partition.seen, error)),
                     None => break,
                 }
             }
             turn.more |= batch.len() == RECORDS_A_TURN;
             if !batch.is_empty() {
                 self.stirred.store(true, Ordering::Release);
-                turn.batches.push(batch);
+                turn.batches.push((partition.name.topic, batch));
             }
             if !room {
                 // The next turn begins where this one had to stop.
@@ -195,7 +203,7 @@ impl Partitions {
     /// record. To be called after a turn, when all its records are handed over: librdkafka's position moves
     /// with what was polled, a marker counts once the queue has been polled past it. Of a
     /// partition of which a record is kept back everything below that is seen.
-    pub fn positions(&mut self, consumer: &GroupConsumer) -> Vec<OffsetLogEvent> {
+    pub fn positions(&mut self, consumer: &GroupConsumer, topics: &TopicNames) -> Vec<OffsetLogEvent> {
         let wait =
             if self.stirred.load(Ordering::Acquire) { BETWEEN_POSITIONS } else { BETWEEN_IDLE_POSITIONS };
         if self.list.is_empty() || self.positions_at.elapsed() < wait {
@@ -206,7 +214,9 @@ impl Partitions {
         let Ok(positions) = consumer.position() else { return Vec::new() };
         let mut events = Vec::new();
         for entry in positions.elements() {
-            let known = self.list.iter_mut().find(|p| p.number == entry.partition());
+            let Some(topic) = topics.topic(entry.topic()) else { continue };
+            let name = TopicPartition { topic, number: entry.partition() };
+            let known = self.list.iter_mut().find(|p| p.name == name);
             let Some(partition) = known.filter(|partition| partition.reads) else { continue };
             // A gap in front of a record that is kept back may be wider than what is cleared at once.
             let next = match (partition.kept.front(), entry.offset()) {
@@ -216,7 +226,7 @@ impl Partitions {
             };
             if next > partition.seen {
                 partition.seen = next;
-                events.push(OffsetLogEvent::SeenUpTo { partition: partition.number, next });
+                events.push(OffsetLogEvent::SeenUpTo { partition: name, next });
             }
         }
         events

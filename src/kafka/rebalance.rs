@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use mailroom_actors::domain::topic_partition::{TopicNames, TopicPartition};
 use mailroom_actors::ports::{AssignedPartition, CommitOffset, OffsetLogEvent};
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -36,7 +36,7 @@ enum Step {
     Drain {
         list: TopicPartitionList,
         /// Those of the list that the actors know of.
-        told: Vec<i32>,
+        told: Vec<TopicPartition>,
         deadline: Instant,
         reply: Reply,
     },
@@ -148,10 +148,10 @@ impl Rebalance {
                 None
             }
             GroupEvent::Revoke(list) => {
-                for partition in numbers(&list) {
+                for partition in names(&list, &member.topics) {
                     member.partitions.stop(partition);
                 }
-                let mut told = numbers(&list);
+                let mut told = names(&list, &member.topics);
                 told.retain(|&partition| !member.arrivals.remove(partition));
                 if told.is_empty() {
                     give_up(&list, member);
@@ -168,7 +168,7 @@ impl Rebalance {
     fn drain(
         &self,
         list: TopicPartitionList,
-        told: Vec<i32>,
+        told: Vec<TopicPartition>,
         deadline: Instant,
         reply: Reply,
         member: &mut Member,
@@ -228,17 +228,19 @@ fn assign(list: TopicPartitionList, not_before: Instant, member: &mut Member) ->
         member.pulse.silent(format!("the committed offsets can't be read: {error}"));
         return later(list);
     }
-    let partitions: Vec<AssignedPartition> = known.elements().iter().map(assigned).collect();
-    begin_at_the_earliest(&mut known, &partitions, &member.topic);
+    let partitions: Vec<AssignedPartition> =
+        known.elements().iter().filter_map(|entry| assigned(entry, &member.topics)).collect();
+    begin_at_the_earliest(&mut known, &partitions, &member.topics);
     for partition in &partitions {
         let seen = partition.committed.unwrap_or(-1);
-        member.partitions.add(&member.consumer, &member.topic, partition.partition, seen);
+        member.partitions.add(&member.consumer, &member.topics, partition.partition, seen);
     }
-    let new: Vec<i32> = partitions.iter().filter(|p| p.committed.is_none()).map(|p| p.partition).collect();
+    let new: Vec<TopicPartition> =
+        partitions.iter().filter(|p| p.committed.is_none()).map(|p| p.partition).collect();
     if !new.is_empty() {
         tracing::info!(partitions = ?new, "nothing is committed yet: reading from the earliest record");
     }
-    member.watched.add(&numbers(&known), &new);
+    member.watched.add(&names(&known, &member.topics), &new);
     member.pulse.answered();
     if take_over(&member.consumer, &known) {
         member.arrivals.push(partitions);
@@ -249,7 +251,7 @@ fn assign(list: TopicPartitionList, not_before: Instant, member: &mut Member) ->
 }
 
 /// Partition, committed offset and metadata of one entry.
-fn assigned(entry: &TopicPartitionListElem<'_>) -> AssignedPartition {
+fn assigned(entry: &TopicPartitionListElem<'_>, topics: &TopicNames) -> Option<AssignedPartition> {
     let committed = match entry.offset() {
         Offset::Offset(offset) => Some(offset),
         _ => None,
@@ -257,30 +259,43 @@ fn assigned(entry: &TopicPartitionListElem<'_>) -> AssignedPartition {
     // rdkafka panics on metadata that is not UTF-8: not ours, and worth no more than none.
     let metadata = catch_unwind(AssertUnwindSafe(|| entry.metadata().to_owned())).unwrap_or_default();
     // Its ends are asked for by the watermarks thread.
-    AssignedPartition { partition: entry.partition(), committed, metadata, low: 0, high: 0 }
+    Some(AssignedPartition { partition: name(entry, topics)?, committed, metadata, low: 0, high: 0 })
 }
 
-fn begin_at_the_earliest(list: &mut TopicPartitionList, partitions: &[AssignedPartition], topic: &Arc<str>) {
+fn begin_at_the_earliest(
+    list: &mut TopicPartitionList,
+    partitions: &[AssignedPartition],
+    topics: &TopicNames,
+) {
     for partition in partitions.iter().filter(|p| p.committed.is_none()) {
-        let set = list.set_partition_offset(topic, partition.partition, Offset::Beginning);
+        let set = list.set_partition_offset(
+            topics.name(partition.partition.topic),
+            partition.partition.number,
+            Offset::Beginning,
+        );
         debug_assert!(set.is_ok(), "the partition is in the list, and the offset is one librdkafka knows");
     }
 }
 
 fn give_up(list: &TopicPartitionList, member: &mut Member) {
-    tracing::info!(partitions = ?numbers(list), "partitions given up");
+    tracing::info!(partitions = ?names(list, &member.topics), "partitions given up");
     forget(list, member);
     let_go(&member.consumer, list);
 }
 
 fn forget(list: &TopicPartitionList, member: &mut Member) {
-    for partition in numbers(list) {
+    for partition in names(list, &member.topics) {
         member.arrivals.remove(partition);
         member.partitions.remove(partition);
         member.watched.remove(partition);
     }
 }
 
-fn numbers(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements().iter().map(|entry| entry.partition()).collect()
+/// Those of topics that are consumed; there are no others.
+fn names(list: &TopicPartitionList, topics: &TopicNames) -> Vec<TopicPartition> {
+    list.elements().iter().filter_map(|entry| name(entry, topics)).collect()
+}
+
+fn name(entry: &TopicPartitionListElem<'_>, topics: &TopicNames) -> Option<TopicPartition> {
+    Some(TopicPartition { topic: topics.topic(entry.topic())?, number: entry.partition() })
 }

@@ -32,6 +32,7 @@ pub(super) fn configuration(brokers: &str) -> config::Kafka {
         brokers: brokers.into(),
         group: "email-workers".into(),
         topic: TOPIC.into(),
+        replay_topic: None,
         dlq_topic: LETTERS.into(),
         decisions_topic: format!("{LETTERS}-decisions"),
         create_topics: true,
@@ -89,7 +90,7 @@ fn committed(config: &config::Kafka, partition: i32) -> Option<(i64, String)> {
 }
 
 fn offset(partition: i32, offset: i64, metadata: &str) -> CommitOffset {
-    CommitOffset { partition, offset, metadata: metadata.into() }
+    CommitOffset { partition: partition.into(), offset, metadata: metadata.into() }
 }
 
 /// The poll thread under test, with the test in the place of the actors.
@@ -142,7 +143,7 @@ impl Worker {
     fn assigned(&self) -> Vec<AssignedPartition> {
         self.wait("an assignment", |event| match event {
             OffsetLogEvent::Assigned(partitions) => (!partitions.is_empty()).then_some(partitions),
-            OffsetLogEvent::Records(_) => panic!("records of partitions that were not announced"),
+            OffsetLogEvent::Records(..) => panic!("records of partitions that were not announced"),
             _ => None,
         })
     }
@@ -150,7 +151,7 @@ impl Worker {
     fn records(&self, count: usize) -> Vec<Record> {
         let mut records = Vec::new();
         self.wait("records", |event| {
-            if let OffsetLogEvent::Records(more) = event {
+            if let OffsetLogEvent::Records(_, more) = event {
                 records.extend(more);
             }
             (records.len() >= count).then_some(())

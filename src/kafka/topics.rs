@@ -25,7 +25,7 @@ const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kafka's own default, for when the topic's can't be read: 1 MiB and the framing.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
 
-/// Looks for `kafka.topic`, `kafka.dlq_topic` and `kafka.decisions_topic`; with `kafka.create_topics` makes what is missing, with the
+/// Looks for `kafka.topic`, `dlq.replay_topic`, `kafka.dlq_topic` and `kafka.decisions_topic`; with `kafka.create_topics` makes what is missing, with the
 /// broker's own partition and replica counts. Where all exist no admin call is made. Needs a tokio runtime.
 ///
 /// # Errors
@@ -42,16 +42,20 @@ pub async fn ensure(config: &config::Kafka) -> Result<(), StartProblem> {
 
 fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     let observer = watermarks::observer(config)?;
-    let missing_topic = !exists(&observer, config, &config.topic, ANSWER_TIMEOUT)?;
+    let topics = config.topics();
+    let mut missing_topics = Vec::new();
+    for (_, topic) in topics.all() {
+        if !exists(&observer, config, topic, ANSWER_TIMEOUT)? {
+            missing_topics.push(&**topic);
+        }
+    }
     let missing_letters = !exists(&observer, config, &config.dlq_topic, ANSWER_TIMEOUT)?;
-    if !missing_topic && !missing_letters {
+    let missing: Vec<&str> =
+        missing_topics.iter().copied().chain(missing_letters.then_some(config.dlq_topic.as_str())).collect();
+    if missing.is_empty() {
         provide_for_decisions(&observer, config);
         return Ok(());
     }
-    let missing: Vec<&str> = [(missing_topic, &config.topic), (missing_letters, &config.dlq_topic)]
-        .into_iter()
-        .filter_map(|(missing, name)| missing.then_some(name.as_str()))
-        .collect();
     if !config.create_topics {
         return Err(StartProblem::Misconfigured(format!(
             "no such topic: {}: create it, or set kafka.create_topics = true",
@@ -60,9 +64,9 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     }
     let admin: AdminClient<DefaultClientContext> =
         properties::admin(config).create().map_err(|e| StartProblem::from_creation(&e))?;
-    if missing_topic {
-        create(&admin, &config.topic, -1, &[])?;
-        wait_until_known(&observer, config, &config.topic)?;
+    for topic in missing_topics {
+        create(&admin, topic, -1, &[])?;
+        wait_until_known(&observer, config, topic)?;
     }
     if missing_letters {
         let retention = config.dlq_retention.as_millis().to_string();

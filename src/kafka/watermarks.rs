@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
+use mailroom_actors::domain::topic_partition::{Topic, TopicNames, TopicPartition};
 use mailroom_actors::ports::{OffsetLogEvent, Watermarks};
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -60,10 +61,10 @@ struct Shared {
 #[derive(Default)]
 struct Partitions {
     /// By number; a partition that is given up and comes again is another.
-    assigned: BTreeMap<i32, Assigned>,
+    assigned: BTreeMap<TopicPartition, Assigned>,
     assignments: u64,
     /// Those for which the group has nothing committed: it is said once how much that is.
-    new: BTreeSet<i32>,
+    new: BTreeSet<TopicPartition>,
     changed: bool,
 }
 
@@ -77,7 +78,7 @@ struct Assigned {
 impl Watched {
     /// Looks at these too, at once, and again soon until each is answered; each answer rings the poll thread's
     /// bell. The actors hear of it only once it is [`Watched::announced`].
-    pub fn add(&self, partitions: &[i32], new: &[i32]) {
+    pub fn add(&self, partitions: &[TopicPartition], new: &[TopicPartition]) {
         let mut known = self.shared.partitions.lock();
         known.assignments += 1;
         let assignment = known.assignments;
@@ -91,7 +92,7 @@ impl Watched {
     }
 
     /// The actors know of the partition, and want to hear of it.
-    pub fn announced(&self, partition: i32) {
+    pub fn announced(&self, partition: TopicPartition) {
         let mut known = self.shared.partitions.lock();
         if let Some(assigned) = known.assigned.get_mut(&partition) {
             assigned.announced = true;
@@ -102,14 +103,14 @@ impl Watched {
     }
 
     /// Looks at it no more.
-    pub fn remove(&self, partition: i32) {
+    pub fn remove(&self, partition: TopicPartition) {
         let mut known = self.shared.partitions.lock();
         known.assigned.remove(&partition);
         known.new.remove(&partition);
     }
 
     /// Low and high watermark as they were last answered since it was added.
-    pub fn last(&self, partition: i32) -> Option<(i64, i64)> {
+    pub fn last(&self, partition: TopicPartition) -> Option<(i64, i64)> {
         self.shared.partitions.lock().assigned.get(&partition)?.last
     }
 
@@ -134,8 +135,8 @@ pub(super) fn start(
 ) -> Result<Watched, StartProblem> {
     let observer = observer(config)?;
     let shared = Arc::new(Shared::default());
-    let topic = config.topic.clone();
-    let watch = Watch { observer, topic, shared: Arc::clone(&shared), pulse, events, poll_thread };
+    let topics = config.topics();
+    let watch = Watch { observer, topics, shared: Arc::clone(&shared), pulse, events, poll_thread };
     let thread = thread::Builder::new()
         .name("kafka-watermarks".into())
         .spawn(move || watch.run())
@@ -145,7 +146,7 @@ pub(super) fn start(
 
 struct Watch {
     observer: Observer,
-    topic: String,
+    topics: TopicNames,
     shared: Arc<Shared>,
     pulse: Arc<Pulse>,
     events: Sender<OffsetLogEvent>,
@@ -170,24 +171,39 @@ impl Watch {
     }
 
     fn look(&self) {
-        let (assigned, assignment): (Vec<i32>, u64) = {
+        let (assigned, assignment): (Vec<TopicPartition>, u64) = {
             let mut known = self.shared.partitions.lock();
             known.changed = false;
             (known.assigned.keys().copied().collect(), known.assignments)
         };
-        let answer = if assigned.is_empty() {
-            self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map(|_| Vec::new())
+        let numbers = |topic: Topic| -> Vec<i32> {
+            assigned.iter().filter(|of| of.topic == topic).map(|of| of.number).collect()
+        };
+        for (topic, name) in self.topics.all() {
+            match (&numbers(topic)[..], topic) {
+                ([], Topic::Queue) => self.look_at(topic, name, &[], assignment),
+                ([], Topic::Replays) => {}
+                (numbers, _) => self.look_at(topic, name, numbers, assignment),
+            }
+        }
+    }
+
+    fn look_at(&self, topic: Topic, name: &str, numbers: &[i32], assignment: u64) {
+        let answer = if numbers.is_empty() {
+            self.observer.fetch_metadata(Some(name), ANSWER_TIMEOUT).map(|_| Vec::new())
         } else {
-            ask(&self.observer, &self.topic, &assigned, ANSWER_TIMEOUT)
+            ask(&self.observer, name, numbers, ANSWER_TIMEOUT)
         };
         // Serves the log and the errors of this client; it has no records.
         while self.observer.poll(Duration::ZERO).is_some() {}
         let heard = self.observer.context().take_error();
         match answer {
-            Ok(watermarks) => self.answered(watermarks, assignment),
+            Ok(ends) => self.answered(topic, ends, assignment),
             // One leader that is away spoils the answer for all: librdkafka gives the whole or nothing.
-            Err(error) => match self.observer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT) {
-                Ok(metadata) => self.answered(self.ask_each_leader(&metadata, &assigned), assignment),
+            Err(error) => match self.observer.fetch_metadata(Some(name), ANSWER_TIMEOUT) {
+                Ok(metadata) => {
+                    self.answered(topic, self.ask_each_leader(name, &metadata, numbers), assignment)
+                }
                 Err(_) => {
                     let why = heard.map_or_else(|| error.to_string(), |(_, text)| text);
                     self.pulse.silent(format!("no broker answers: {why}"));
@@ -196,17 +212,22 @@ impl Watch {
         }
     }
 
-    fn answered(&self, watermarks: Vec<Watermarks>, assignment: u64) {
+    fn answered(&self, topic: Topic, ends: Vec<LogEnds>, assignment: u64) {
         self.pulse.answered();
-        let watermarks = self.keep(watermarks, assignment);
+        let mark = |LogEnds { partition: number, low, high }| Watermarks {
+            partition: TopicPartition { topic, number },
+            low,
+            high,
+        };
+        let watermarks = self.keep(ends.into_iter().map(mark).collect(), assignment);
         if !watermarks.is_empty() {
             // When nobody listens any more the loop ends.
             let _ = self.events.send_blocking(OffsetLogEvent::Watermarks(watermarks));
         }
     }
 
-    /// The watermarks of those partitions whose leader answers.
-    fn ask_each_leader(&self, metadata: &Metadata, assigned: &[i32]) -> Vec<Watermarks> {
+    /// The ends of those partitions whose leader answers.
+    fn ask_each_leader(&self, topic: &str, metadata: &Metadata, assigned: &[i32]) -> Vec<LogEnds> {
         let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
         for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
             if assigned.contains(&partition.id()) && partition.leader() >= 0 {
@@ -215,7 +236,7 @@ impl Watch {
         }
         let mut found = Vec::new();
         for (leader, partitions) in by_leader {
-            match ask(&self.observer, &self.topic, &partitions, LEADER_TIMEOUT) {
+            match ask(&self.observer, topic, &partitions, LEADER_TIMEOUT) {
                 Ok(answered) => found.extend(answered),
                 Err(error) => {
                     tracing::warn!(leader, partitions = ?partitions, %error, "a leader does not tell its partitions' ends");
@@ -266,7 +287,15 @@ pub(super) fn partitions(
     Ok(metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|of| of.id()).collect())
 }
 
-/// The watermarks of `partitions`; those that can't be answered just now are left out.
+/// Where a partition's log begins, and the offset behind its last record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEnds {
+    pub partition: i32,
+    pub low: i64,
+    pub high: i64,
+}
+
+/// The ends of `partitions`; those that can't be answered just now are left out.
 ///
 /// # Errors
 /// When no leader answers for any of them within `limit`, or one of several does not answer.
@@ -275,14 +304,14 @@ pub(super) fn ask(
     topic: &str,
     partitions: &[i32],
     limit: Duration,
-) -> KafkaResult<Vec<Watermarks>> {
+) -> KafkaResult<Vec<LogEnds>> {
     let deadline = Instant::now() + limit;
     let lows = ends(observer, topic, partitions, Offset::Beginning, deadline)?;
     let highs = ends(observer, topic, partitions, Offset::End, deadline)?;
-    let found: Vec<Watermarks> = partitions
+    let found: Vec<LogEnds> = partitions
         .iter()
         .filter_map(|&partition| {
-            Some(Watermarks { partition, low: *lows.get(&partition)?, high: *highs.get(&partition)? })
+            Some(LogEnds { partition, low: *lows.get(&partition)?, high: *highs.get(&partition)? })
         })
         .collect();
     if found.is_empty() {

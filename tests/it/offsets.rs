@@ -112,6 +112,7 @@ fn a_commit_whose_metadata_is_too_large_is_refused_as_that() {
         brokers: queue.kafka.address(),
         group: queue.group.clone(),
         topic: queue.topic.clone(),
+        replay_topic: None,
         decisions_topic: "email-dlq-decisions".into(),
         dlq_topic: queue.dlq_topic.clone(),
         create_topics: false,
@@ -133,7 +134,7 @@ fn a_commit_whose_metadata_is_too_large_is_refused_as_that() {
     };
     next(assigned).expect("it is assigned");
     for (bytes, expected) in [(4097, Err(true)), (4096, Ok(()))] {
-        log.commit(vec![CommitOffset { partition: 0, offset: 1, metadata: "m".repeat(bytes) }]);
+        log.commit(vec![CommitOffset { partition: 0.into(), offset: 1, metadata: "m".repeat(bytes) }]);
         assert_eq!(next(answered), expected, "{bytes}");
     }
     log.leave(vec![]);

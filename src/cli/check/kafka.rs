@@ -28,6 +28,7 @@ pub(super) fn lines(config: &config::Kafka, seen: &ClusterInspection) -> Vec<Lin
     let Some(answers) = &seen.answers else { return lines };
     let worker_runs = matches!(&answers.group, Some(Ok(group)) if has_a_worker(config, group));
     lines.extend(topic("kafka.topic", &answers.topic, worker_runs));
+    lines.extend(answers.replay_topic.iter().flat_map(|seen| topic("dlq.replay_topic", seen, worker_runs)));
     lines.extend(topic("kafka.dlq_topic", &answers.dlq_topic, worker_runs));
     lines.extend(letters(config, answers));
     lines.extend(answers.group.iter().map(|group| match group {

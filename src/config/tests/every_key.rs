@@ -81,7 +81,7 @@ const ROWS: &[Row] = &[
     row("dlq.max_replays", "1", "\"1\"", "256"),
     row("dlq.allow_edit", "true", "1", "yes"),
     row("dlq.transactions", "\"off\"", "false", "sometimes"),
-    Row { beside: &[("kafka.topic", "again")], ..row("dlq.replay_topic", "\"again\"", "1", "a b") },
+    row("dlq.replay_topic", "\"again\"", "1", "a b"),
     row("redrive.enabled", "true", "1", "on"),
     row("redrive.waits", "[\"5m\", \"2h\"]", "\"5m\"", "0s"),
     row("redrive.causes", "[\"quota\"]", "\"quota\"", "quotas"),

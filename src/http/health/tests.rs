@@ -136,7 +136,7 @@ fn failing(seconds: u64) -> DeadLettersStatus {
 }
 
 fn gone() -> Option<RecordsGone> {
-    Some(RecordsGone { partition: 3, due: 17, ago: Duration::from_secs(60), times: 2 })
+    Some(RecordsGone { partition: 3.into(), due: 17, ago: Duration::from_secs(60), times: 2 })
 }
 
 fn relay_failing() -> RelayStatus {

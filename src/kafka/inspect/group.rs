@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use mailroom_actors::ports::Watermarks;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
@@ -11,6 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::{ANSWER_TIMEOUT, SLICE};
 use crate::config;
 use crate::kafka::client_log::ClientLog;
+use crate::kafka::watermarks::LogEnds;
 use crate::kafka::{properties, watermarks};
 
 /// What the group is to the topic.
@@ -75,7 +75,7 @@ fn committed(config: &config::Kafka, partitions: &[i32]) -> Result<Vec<(i32, Opt
     }
 }
 
-fn count(committed: &[(i32, Option<i64>)], ends: &[Watermarks]) -> GroupInspection {
+fn count(committed: &[(i32, Option<i64>)], ends: &[LogEnds]) -> GroupInspection {
     let mut seen = GroupInspection::default();
     for end in ends {
         let offset = committed.iter().find(|(of, _)| *of == end.partition).and_then(|(_, offset)| *offset);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_counted_from_the_commit_or_from_the_first_record() {
-        let ends = [(0, 0, 10), (1, 5, 20), (2, 7, 30), (3, 0, 0)].map(|(partition, low, high)| Watermarks {
+        let ends = [(0, 0, 10), (1, 5, 20), (2, 7, 30), (3, 0, 0)].map(|(partition, low, high)| LogEnds {
             partition,
             low,
             high,

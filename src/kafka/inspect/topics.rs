@@ -62,9 +62,10 @@ pub struct TopicSettings {
     pub is_compacted: bool,
 }
 
-/// Both topics, and what a broker says of itself.
+/// The topics, and what a broker says of itself.
 pub(super) struct Topics {
     pub topic: TopicInspection,
+    pub replay_topic: Option<TopicInspection>,
     pub dlq_topic: TopicInspection,
     pub offset_metadata_bytes: Option<u64>,
 }
@@ -80,6 +81,7 @@ pub(super) fn inspect(config: &config::Kafka, broker_id: i32) -> Result<Topics, 
     let broker = describe(&admin, ResourceSpecifier::Broker(broker_id)).ok();
     Ok(Topics {
         topic: look(&config.topic),
+        replay_topic: config.replay_topic.as_deref().map(look),
         dlq_topic: look(&config.dlq_topic),
         offset_metadata_bytes: broker.and_then(|broker| number(&broker, "offset.metadata.max.bytes")),
     })

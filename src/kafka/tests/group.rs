@@ -40,7 +40,7 @@ fn without_credits_nothing_is_read_and_read_on_goes_on_where_it_stopped() {
     // The answer to a commit comes some turns later: had there been room, so would have records.
     worker.log.commit(vec![offset(0, 1, "")]);
     let answer = worker.wait("the answer", |event| match event {
-        OffsetLogEvent::Records(_) => panic!("read without credits"),
+        OffsetLogEvent::Records(..) => panic!("read without credits"),
         OffsetLogEvent::Committed(answer) => Some(answer),
         _ => None,
     });
@@ -90,7 +90,7 @@ fn after_stop_reading_commits_are_served_and_no_record_comes() {
     produce(&config, 0, &["b"]);
     // Watermarks that show the new record were answered after it was there to be read.
     worker.wait("watermarks", |event| match event {
-        OffsetLogEvent::Records(_) => panic!("read after stop_reading"),
+        OffsetLogEvent::Records(..) => panic!("read after stop_reading"),
         OffsetLogEvent::Watermarks(marks) => marks.iter().any(|w| w.high == 2).then_some(()),
         _ => None,
     });
@@ -118,7 +118,7 @@ fn a_second_member_takes_over_behind_what_the_first_replied() {
     drop(reply);
     let (again, reply) = first.wait("the second question", asked);
     assert_eq!(again, partitions);
-    let (moved, kept) = (partitions[0], 1 - partitions[0]);
+    let (moved, kept) = (partitions[0].number, 1 - partitions[0].number);
     // The kept partition is committed meanwhile: the thread is not stuck in the revoke.
     assert_eq!(first.commit(vec![offset(kept, 3, "")]), Ok(()));
     reply.send(vec![offset(moved, 2, "closed")]).unwrap();
@@ -127,7 +127,7 @@ fn a_second_member_takes_over_behind_what_the_first_replied() {
     assert_eq!(assigned.len(), 1);
     assert_eq!(
         (assigned[0].partition, assigned[0].committed, assigned[0].metadata.as_str()),
-        (moved, Some(2), "closed")
+        (moved.into(), Some(2), "closed")
     );
     assert_eq!(second.records(1)[0].offset, 2);
     // What is not ours any more is not committed.
@@ -188,7 +188,7 @@ fn a_member_that_the_group_does_not_know_any_more_loses_its_partitions_and_rejoi
         });
         // A real loss is told as one; by the answer alone it could be a rebalance in which we keep what we have.
         assert!(!answer.unwrap().unwrap_err().not_ours);
-        assert_eq!(lost.unwrap(), [0]);
+        assert_eq!(lost.unwrap(), [0.into()]);
         assert_eq!(worker.assigned()[0].committed, None);
         assert_eq!(values(&worker.records(1)), ["a"]);
         assert_eq!(worker.leave(vec![]), Ok(()));
@@ -291,12 +291,12 @@ fn an_offset_that_is_not_in_the_log_begins_anew_at_the_earliest() {
     assert_eq!(second.assigned()[0].committed, Some(1000));
     let lost = second.wait("the loss", |event| match event {
         OffsetLogEvent::Lost(partitions) => Some(partitions),
-        OffsetLogEvent::Records(_) => panic!("records in the old epoch"),
+        OffsetLogEvent::Records(..) => panic!("records in the old epoch"),
         _ => None,
     });
-    assert_eq!(lost, [0]);
+    assert_eq!(lost, [0.into()]);
     let anew = second.assigned();
-    assert_eq!((anew[0].partition, anew[0].committed, anew[0].metadata.as_str()), (0, None, ""));
+    assert_eq!((anew[0].partition, anew[0].committed, anew[0].metadata.as_str()), (0.into(), None, ""));
     assert_eq!(values(&second.records(2)), ["a", "b"]);
     produce(&config, 0, &["c"]);
     assert_eq!(values(&second.records(1)), ["c"]);
@@ -327,7 +327,7 @@ fn a_partition_is_assigned_with_where_its_log_begins_and_ends() {
     let assigned = worker.assigned();
     assert_eq!(assigned.len(), 100, "told together");
     for partition in assigned {
-        let high = if partition.partition == 7 { 2 } else { 0 };
+        let high = if partition.partition == 7.into() { 2 } else { 0 };
         assert_eq!((partition.low, partition.high), (0, high), "{}", partition.partition);
     }
     assert_eq!(worker.leave(vec![]), Ok(()));
@@ -344,7 +344,7 @@ fn what_has_been_read_and_is_not_cleared_is_kept_back_and_not_stepped_over() {
         let mut rounds = 0;
         worker.wait("watermarks", |event| {
             match event {
-                OffsetLogEvent::Records(records) => panic!("not cleared: {records:?}"),
+                OffsetLogEvent::Records(_, records) => panic!("not cleared: {records:?}"),
                 OffsetLogEvent::SeenUpTo { next: seen, .. } => assert!(seen <= next, "{seen} is not cleared"),
                 OffsetLogEvent::Watermarks(_) => rounds += 1,
                 _ => {}
@@ -354,15 +354,15 @@ fn what_has_been_read_and_is_not_cleared_is_kept_back_and_not_stepped_over() {
     };
     nothing_beyond(0);
     assert_eq!(worker.credits.in_use(), (0, 0), "what is kept back holds no credits");
-    worker.credits.clear(0, 2);
+    worker.credits.clear(0.into(), 2);
     worker.log.read_on();
     assert_eq!(values(&worker.records(2)), ["a", "b"]);
     nothing_beyond(2);
     assert_eq!(worker.credits.in_use(), (2, 2));
-    worker.credits.clear(0, 3);
+    worker.credits.clear(0.into(), 3);
     worker.log.read_on();
     assert_eq!(values(&worker.records(1)), ["c"]);
-    worker.credits.clear(0, i64::MAX);
+    worker.credits.clear(0.into(), i64::MAX);
     worker.log.read_on();
     assert_eq!(values(&worker.records(1)), ["d"]);
     assert_eq!(worker.leave(vec![offset(0, 2, "")]), Ok(()));
@@ -383,17 +383,17 @@ fn a_revoke_drops_what_is_kept_back() {
     let second = Worker::start(&config);
     let (partitions, reply) = first.wait("the revoke", |event| match event {
         OffsetLogEvent::Revoking { partitions, reply } => Some((partitions, reply)),
-        OffsetLogEvent::Records(records) => panic!("not cleared: {records:?}"),
+        OffsetLogEvent::Records(_, records) => panic!("not cleared: {records:?}"),
         _ => None,
     });
     reply.send(vec![]).unwrap();
     assert_eq!(second.assigned()[0].partition, partitions[0]);
-    assert_eq!(second.records(1)[0].partition, partitions[0]);
+    assert_eq!(second.records(1)[0].partition, partitions[0].number);
     // Cleared too late: it is another's.
-    (0..2).for_each(|partition| first.credits.clear(partition, i64::MAX));
+    (0..2).for_each(|partition| first.credits.clear(partition.into(), i64::MAX));
     first.log.read_on();
     let mine = first.records(1);
-    assert!(mine.iter().all(|record| record.partition != partitions[0]), "{mine:?}");
+    assert!(mine.iter().all(|record| record.partition != partitions[0].number), "{mine:?}");
     assert_eq!(first.leave(vec![]), Ok(()));
     assert_eq!(second.leave(vec![]), Ok(()));
 }
@@ -423,7 +423,7 @@ fn a_leader_that_does_not_answer_keeps_only_its_own_partitions() {
     cluster.broker_round_trip_time(2, Duration::from_secs(60)).unwrap();
     let worker = Worker::start(&config);
     let numbers = |partitions: Vec<AssignedPartition>| -> Vec<i32> {
-        partitions.into_iter().map(|p| p.partition).collect()
+        partitions.into_iter().map(|p| p.partition.number).collect()
     };
     assert_eq!(numbers(worker.assigned()), [0]);
     cluster.broker_round_trip_time(2, Duration::ZERO).unwrap();
@@ -437,7 +437,7 @@ fn a_partition_whose_leader_is_away_keeps_the_others_waiting_for_a_moment_only()
     cluster.partition_leader(TOPIC, 1, None).unwrap();
     let worker = Worker::start(&config);
     let numbers = |partitions: Vec<AssignedPartition>| -> Vec<i32> {
-        partitions.into_iter().map(|p| p.partition).collect()
+        partitions.into_iter().map(|p| p.partition.number).collect()
     };
     assert_eq!(numbers(worker.assigned()), [0]);
     cluster.partition_leader(TOPIC, 1, Some(1)).unwrap();

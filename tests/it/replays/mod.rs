@@ -1,5 +1,6 @@
 //! Letters of the dead letter queue put back on the queue, by a run: each once, whatever dies (contract, section 9).
 
+mod beside;
 mod fetching;
 mod letters;
 mod once;

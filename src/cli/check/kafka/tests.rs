@@ -11,6 +11,7 @@ fn config() -> config::Kafka {
         brokers: "a:1".into(),
         group: "email-workers".into(),
         topic: "email-queue".into(),
+        replay_topic: None,
         dlq_topic: "email-dlq".into(),
         decisions_topic: "email-dlq-decisions".into(),
         create_topics: true,
@@ -52,6 +53,7 @@ fn topic_with(name: &str, settings: TopicSettings) -> TopicInspection {
 fn answers() -> ClusterAnswers {
     ClusterAnswers {
         topic: topic_with("email-queue", settings()),
+        replay_topic: None,
         dlq_topic: topic_with(
             "email-dlq",
             TopicSettings { max_message_bytes: Some(1_463_654), ..settings() },
