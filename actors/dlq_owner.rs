@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use crate::domain::letters::decision::{State, Step};
 use crate::domain::letters::owner::{Batch, Notice, Opened, Owner, Task};
-use crate::domain::letters::run::{Canary, Tracked};
+use crate::domain::letters::run::{Canary, JUDGE, Tracked};
+use crate::domain::letters::runs::Leftovers;
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{AreYouAlive, Event, Retire};
@@ -29,11 +30,9 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A partition with nothing to do is let go after so many turns: its producer has four threads.
 const IDLE_TURNS: u32 = 30;
-/// So many decisions of letters that have left are taken off at once.
+/// So many decisions of letters that have left, and so many runs, are taken off at once.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
-/// The partition whose owner judges canaries, and tells of parked letters.
-const JUDGE: i32 = 0;
 
 /// What each generation is made of.
 #[derive(Clone)]
@@ -145,7 +144,10 @@ impl DlqOwner {
         let ours = runs.iter().any(|run| !run.next(partition, 1).is_empty());
         let judges = partition == JUDGE && runs.iter().any(Tracked::asks_for_its_canary);
         let notice = (partition == JUDGE).then(|| self.parts.log.notice(now_ms)).flatten();
-        let has_work = ours || judges || !due.is_empty() || left_below.is_some() || notice.is_some();
+        let leftovers = self.parts.log.leftovers(partition, now_ms);
+        let sweeps =
+            left_below.is_some() || leftovers.as_ref().is_some_and(|leftovers| !leftovers.is_empty());
+        let has_work = ours || judges || !due.is_empty() || sweeps || notice.is_some();
         let first = || Desk::Closed { until: now, wait: SHORTEST_WAIT };
         let desk = self.partitions.entry(partition).or_insert_with(first);
         match desk {
@@ -172,11 +174,14 @@ impl DlqOwner {
                 let passed = now.duration_since(last_turn);
                 let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed, cadence);
                 let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, FORGOTTEN_AT_ONCE));
+                let leftovers = leftovers.map(|left| owner.still_left(left, FORGOTTEN_AT_ONCE));
                 let canaries =
                     runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
                 let notice =
                     notice.filter(|_| owner.may_notify(now_ms)).map(|job| Notice { at_ms: now_ms, job });
-                let work = Work { parts: self.parts.clone(), partition, tasks, gone, canaries, notice };
+                let leftovers = leftovers.unwrap_or_default();
+                let work =
+                    Work { parts: self.parts.clone(), partition, tasks, gone, leftovers, canaries, notice };
                 if work.is_nothing() {
                     *desk = Desk::Open { owner, last_turn: now, idle_turns: 0 };
                     return false;
@@ -238,6 +243,7 @@ struct Work {
     partition: i32,
     tasks: Vec<Task>,
     gone: Vec<i64>,
+    leftovers: Leftovers,
     /// Runs whose first letters are to be judged.
     canaries: Vec<Tracked>,
     notice: Option<Notice>,
@@ -245,7 +251,7 @@ struct Work {
 
 impl Work {
     fn is_nothing(&self) -> bool {
-        let nobody = self.tasks.is_empty() && self.gone.is_empty();
+        let nobody = self.tasks.is_empty() && self.gone.is_empty() && self.leftovers.is_empty();
         nobody && self.canaries.is_empty() && self.notice.is_none()
     }
 
@@ -260,6 +266,7 @@ impl Work {
         let now_ms = self.parts.clock.now().timestamp_millis();
         let mut batch = owner.conclude(self.tasks, &fetched.letters, self.parts.max_replays, now_ms);
         batch.forgotten = self.gone;
+        batch.leftovers = self.leftovers;
         batch.notice = self.notice;
         for run in &self.canaries {
             match log.failed_again(run).await {

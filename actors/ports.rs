@@ -17,6 +17,7 @@ use crate::domain::letters::decision::State;
 use crate::domain::letters::owner::{Batch, Letter, Opened, Task};
 use crate::domain::letters::redrive::Due;
 use crate::domain::letters::run::Tracked;
+use crate::domain::letters::runs::Leftovers;
 use crate::domain::topic_partition::{Topic, TopicPartition};
 
 /// How the bodies of an e-mail may be written: the body-type of RFC 6152.
@@ -249,6 +250,10 @@ pub trait LetterLog: 'static {
     /// Where the partition of the queue begins, once letters have left it since it was last swept; none where there is
     /// nothing to sweep.
     fn left_below(&self, partition: i32) -> Option<i64>;
+
+    /// What is to be taken off that partition of the decisions topic of runs whose letters have left the queue, as far as they
+    /// have been heard of; none before that topic has been read.
+    fn leftovers(&self, partition: i32, now_ms: i64) -> Option<Leftovers>;
 
     /// The e-mail, as a job, about letters that were parked since somebody was last told; none where nobody is to be told,
     /// nothing was parked, or that was less than an hour ago.

@@ -10,6 +10,7 @@ use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::owner::{Batch, Opened, Task};
 use mailroom_actors::domain::letters::redrive::Due;
 use mailroom_actors::domain::letters::run::Tracked;
+use mailroom_actors::domain::letters::runs::Leftovers;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 
 /// Stands in until it is filled; a copy is the same one.
@@ -57,6 +58,10 @@ impl LetterLog for LateLetterLog {
 
     fn left_below(&self, partition: i32) -> Option<i64> {
         self.0.get().and_then(|log| log.left_below(partition))
+    }
+
+    fn leftovers(&self, partition: i32, now_ms: i64) -> Option<Leftovers> {
+        self.0.get()?.leftovers(partition, now_ms)
     }
 
     fn open(&self, partition: i32) -> LocalBoxFuture<'static, Result<Opened, String>> {

@@ -16,13 +16,14 @@ use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Known, MAX_BATCH, Opened, Task};
 use mailroom_actors::domain::letters::redrive::{Due, Redrive};
 use mailroom_actors::domain::letters::run::Tracked;
+use mailroom_actors::domain::letters::runs::Leftovers;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::notice;
 use super::reader::Reader;
-use super::records::{Said, Written};
+use super::records::{self, Said, Written};
 use super::replay;
 use super::settled::Settled;
 use super::shelf::Shelf;
@@ -205,6 +206,10 @@ impl LetterLog for KafkaLetterLog {
         self.shelf.left_below(partition)
     }
 
+    fn leftovers(&self, partition: i32, now_ms: i64) -> Option<Leftovers> {
+        self.shelf.decisions_are_known().then(|| self.shelf.leftovers(partition, now_ms))
+    }
+
     fn open(&self, partition: i32) -> LocalBoxFuture<'static, Result<Opened, String>> {
         self.ask_in_words(move |desk| desk.open(partition))
     }
@@ -300,6 +305,9 @@ impl Desk {
             Some(Said::Progress(id, of, progress)) if of == partition => {
                 opened.progress.insert(id, progress);
             }
+            Some(Said::ProgressForgotten(id, of)) if of == partition => drop(opened.progress.remove(&id)),
+            Some(Said::RunForgotten(id)) => drop(opened.forgotten_runs.insert(id)),
+            Some(Said::Asked(run)) => drop(opened.forgotten_runs.remove(&run.id)),
             _ => {}
         })?;
         self.scribes.insert(partition, scribe);
@@ -348,12 +356,17 @@ impl Desk {
         let forgotten =
             batch.forgotten.iter().map(|offset| Said::Forgotten(LetterName { partition, offset: *offset }));
         let canaries = batch.canaries.iter().map(|(id, canary)| Said::Canary(id.clone(), *canary));
+        let left_progress =
+            batch.leftovers.progress.iter().map(|id| Said::ProgressForgotten(id.clone(), partition));
+        let left_runs = batch.leftovers.runs.iter().flat_map(|id| records::forget_run(id));
         let entries: Vec<Entry> = acts
             .chain(notice)
-            .chain(progress.chain(forgotten).chain(canaries).map(|said| (None, said)))
-            .map(|(job, said)| Entry {
+            .chain(progress.chain(forgotten).chain(canaries).chain(left_progress).map(|said| (None, said)))
+            .map(|(job, said)| (job, said.write()))
+            .chain(left_runs.map(|written| (None, written)))
+            .map(|(job, written)| Entry {
                 job: job.map(outgoing),
-                said: decision(said.write(), &self.kafka.decisions_topic),
+                said: decision(written, &self.kafka.decisions_topic),
             })
             .collect();
         let mut offsets = scribe.write(&entries).map_err(|unwritten| match unwritten {

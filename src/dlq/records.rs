@@ -12,11 +12,8 @@ use mailroom_actors::domain::letters::decision::{Decision, State, Step};
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::offsets::OffsetSet;
 use mailroom_actors::domain::letters::rules::Rules;
-use mailroom_actors::domain::letters::run::{Canary, Cancelled, Progress, Run};
+use mailroom_actors::domain::letters::run::{Canary, Cancelled, JUDGE, Progress, Run};
 use serde::{Deserialize, Serialize};
-
-/// The partition of the topic that holds what is about a run as a whole.
-pub const RUNS_PARTITION: i32 = 0;
 
 /// The key of the latest notice of parked letters.
 const NOTICE: &str = "notice";
@@ -31,6 +28,9 @@ pub enum Said {
     Cancelled(String, Cancelled),
     Canary(String, Canary),
     Progress(String, i32, Progress),
+    /// What was asked for was taken off, and with it its cancel and what became of its first letters.
+    RunForgotten(String),
+    ProgressForgotten(String, i32),
     /// Somebody was told of parked letters.
     Notified {
         at_ms: i64,
@@ -125,11 +125,12 @@ impl Said {
                 Some(value) => Some(Said::Decided(name, decision(serde_json::from_slice(value).ok()?)?)),
             };
         };
-        let value = value?;
         let Some((id, rest)) = run.split_once('/') else {
+            let Some(value) = value else { return Some(Said::RunForgotten(run.to_owned())) };
             return Some(Said::Asked(Box::new(asked(run, serde_json::from_slice(value).ok()?)?)));
         };
         let id = id.to_owned();
+        let Some(value) = value else { return Some(Said::ProgressForgotten(id, rest.parse().ok()?)) };
         Some(match rest {
             "cancel" => {
                 let CancelledJson { by, at } = serde_json::from_slice(value).ok()?;
@@ -148,16 +149,15 @@ impl Said {
 
     /// The record that says it.
     pub fn write(&self) -> Written {
-        let runs =
-            |key: String, value: Vec<u8>| Written { partition: RUNS_PARTITION, key, value: Some(value) };
+        let runs = |key: String, value: Vec<u8>| Written { partition: JUDGE, key, value: Some(value) };
         match self {
             Said::Decided(name, decision) => {
                 let value = Some(json(&DecisionJson::of(decision)));
                 Written { partition: name.partition, key: name.to_string(), value }
             }
-            Said::Forgotten(name) => {
-                Written { partition: name.partition, key: name.to_string(), value: None }
-            }
+            Said::Forgotten(name) => tombstone(name.partition, name.to_string()),
+            Said::RunForgotten(id) => tombstone(JUDGE, format!("run/{id}")),
+            Said::ProgressForgotten(id, partition) => tombstone(*partition, format!("run/{id}/{partition}")),
             Said::Asked(run) => runs(format!("run/{}", run.id), json(&RunJson::of(run))),
             Said::Cancelled(id, Cancelled { by, at_ms }) => {
                 let cancelled = CancelledJson { by: by.clone(), at: time(*at_ms) };
@@ -178,6 +178,16 @@ impl Said {
             }
         }
     }
+}
+
+/// Takes a run off. The run itself goes last: without its cancel it would go on, without what was asked for it can't.
+pub fn forget_run(id: &str) -> [Written; 3] {
+    let beside = |what| tombstone(JUDGE, format!("run/{id}/{what}"));
+    [beside("cancel"), beside("canary"), Said::RunForgotten(id.to_owned()).write()]
+}
+
+fn tombstone(partition: i32, key: String) -> Written {
+    Written { partition, key, value: None }
 }
 
 impl StepJson {
@@ -324,6 +334,8 @@ mod tests {
             (Said::Canary("r1".into(), Canary { replayed: 10, failed_again: 2 }), 0),
             (Said::Progress("r1".into(), 4, progress), 4),
             (Said::Notified { at_ms: 5 }, 0),
+            (Said::RunForgotten("r1".into()), 0),
+            (Said::ProgressForgotten("r1".into(), 4), 4),
         ] {
             assert_eq!(said.write().partition, partition);
             assert_eq!(read_back(&said), Some(said));
@@ -342,6 +354,14 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_taken_off_last_of_all_that_is_said_of_it() {
+        let keys = forget_run("r1").map(|written| (written.partition, written.key, written.value));
+        let tombstone = |key: &str| (0, key.to_owned(), None);
+        let expected = ["run/r1/cancel", "run/r1/canary", "run/r1"].map(tombstone);
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
     fn what_is_not_ours_says_nothing() {
         for (key, value) in [
             ("", Some("{}")),
@@ -354,7 +374,8 @@ mod tests {
                 ),
             ),
             ("run/r", Some("{}")),
-            ("run/r", None),
+            ("run/r/cancel", None),
+            ("run/r/canary", None),
             ("run/r/x", Some(r#"{"next":1,"acted":1,"skipped":1}"#)),
         ] {
             assert_eq!(Said::read(key.as_bytes(), value.map(str::as_bytes)), None, "{key}");

@@ -1,13 +1,13 @@
 //! All that is known of the dead letter queue, in memory: the index of its letters, and the runs over them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::index::Index;
 use mailroom_actors::domain::letters::owner::BETWEEN_NOTICES_MS;
-use mailroom_actors::domain::letters::run::{Canary, Cancelled, Progress, Run, Standing, Tracked};
+use mailroom_actors::domain::letters::run::Tracked;
+use mailroom_actors::domain::letters::runs::{Leftovers, Runs};
 use parking_lot::{Mutex, RwLock};
 
 use super::records::Said;
@@ -15,7 +15,7 @@ use super::records::Said;
 /// Kept up to date by the [`super::reader`]; read by whoever asks. Shared between threads.
 pub struct Shelf {
     pub index: RwLock<Index>,
-    runs: Mutex<BTreeMap<String, Notes>>,
+    runs: Mutex<Runs>,
     sweep: Mutex<BTreeMap<i32, Sweep>>,
     notices: Mutex<Notices>,
     letters_read: AtomicBool,
@@ -40,17 +40,6 @@ struct Notices {
     /// When letters were parked that nobody was told of yet; milliseconds since the epoch.
     parked_ms: Vec<i64>,
     told_ms: Option<i64>,
-}
-
-/// What was heard of a run, in whatever order.
-#[derive(Default)]
-struct Notes {
-    asked: Option<Arc<Run>>,
-    progress: BTreeMap<i32, Progress>,
-    canary: Option<Canary>,
-    cancelled: Option<Cancelled>,
-    /// It was seen to be done, cancelled or stopped.
-    is_over: bool,
 }
 
 impl Shelf {
@@ -103,19 +92,12 @@ impl Shelf {
                 self.sweep.lock().entry(name.partition).or_default().decided.remove(&name.offset);
             }
             Said::Notified { at_ms } => self.notices.lock().told_ms = Some(at_ms),
-            // Of two with the same name the first counts: the second is the same request, sent again.
-            Said::Asked(run) => {
-                let mut runs = self.runs.lock();
-                let notes = runs.entry(run.id.clone()).or_default();
-                notes.asked.get_or_insert_with(|| Arc::new(*run));
-            }
-            Said::Cancelled(id, cancelled) => {
-                self.runs.lock().entry(id).or_default().cancelled.get_or_insert(cancelled);
-            }
-            Said::Canary(id, canary) => self.runs.lock().entry(id).or_default().canary = Some(canary),
-            Said::Progress(id, partition, progress) => {
-                self.runs.lock().entry(id).or_default().progress.insert(partition, progress);
-            }
+            Said::Asked(run) => self.runs.lock().ask(*run),
+            Said::Cancelled(id, cancelled) => self.runs.lock().cancel(id, cancelled),
+            Said::Canary(id, canary) => self.runs.lock().judge(id, canary),
+            Said::Progress(id, partition, progress) => self.runs.lock().progress(id, partition, progress),
+            Said::RunForgotten(id) => self.runs.lock().forget(&id),
+            Said::ProgressForgotten(id, partition) => self.runs.lock().forget_progress(&id, partition),
         }
     }
 
@@ -151,45 +133,29 @@ impl Shelf {
         sweep.decided.first().is_some_and(|first| *first < sweep.low).then_some(sweep.low)
     }
 
+    /// What there is to take off that partition of the decisions topic of runs whose letters have left.
+    pub fn leftovers(&self, partition: i32, now_ms: i64) -> Leftovers {
+        let sweep = self.sweep.lock();
+        let low = |partition| sweep.get(&partition).map_or(0, |sweep| sweep.low);
+        self.runs.lock().leftovers(partition, low, now_ms)
+    }
+
     pub fn run(&self, id: &str) -> Option<Tracked> {
-        self.runs.lock().get(id).and_then(Notes::tracked)
+        self.runs.lock().get(id)
     }
 
     /// Every run that is known, the newest first.
     pub fn runs(&self) -> Vec<Tracked> {
-        let mut runs: Vec<Tracked> = self.runs.lock().values().filter_map(Notes::tracked).collect();
-        runs.sort_by(|a, b| (b.run.at_ms, &b.run.id).cmp(&(a.run.at_ms, &a.run.id)));
-        runs
+        self.runs.lock().all()
     }
 
     /// Those that are under way, the oldest first. Asked once a second on the thread that sends e-mails.
     pub fn runs_under_way(&self) -> Vec<Tracked> {
-        let mut runs = Vec::new();
-        for notes in self.runs.lock().values_mut().filter(|notes| !notes.is_over) {
-            let Some(run) = notes.tracked() else { continue };
-            // None of these goes on again.
-            notes.is_over = run.standing() != Standing::Running;
-            if !notes.is_over {
-                runs.push(run);
-            }
-        }
-        runs.sort_by(|a, b| (a.run.at_ms, &a.run.id).cmp(&(b.run.at_ms, &b.run.id)));
-        runs
+        self.runs.lock().under_way()
     }
 
     /// How many letters that this run replayed have come back.
     pub fn failed_again(&self, run: &Tracked) -> u64 {
         self.index.read().failed_again(&run.run.letters, run.run.newest_ms)
-    }
-}
-
-impl Notes {
-    fn tracked(&self) -> Option<Tracked> {
-        Some(Tracked {
-            run: Arc::clone(self.asked.as_ref()?),
-            progress: self.progress.clone(),
-            canary: self.canary,
-            cancelled: self.cancelled.clone(),
-        })
     }
 }

@@ -76,7 +76,6 @@ pub struct RowView {
 impl RowView {
     pub fn of(index: &Index, name: LetterName, row: &Row) -> RowView {
         let text = |symbol| index.text(symbol).to_owned();
-        // All that came back are looked through for it.
         let back = (row.state == State::Replayed).then(|| index.came_back_as(name)).flatten();
         RowView {
             letter: name.to_string(),

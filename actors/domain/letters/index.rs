@@ -14,6 +14,8 @@ const SOURCES: usize = 65_536;
 /// When there are too many letters, one of so many goes.
 const DROPPED_AT_ONCE: usize = 128;
 const CAUSES: usize = Cause::ALL.len() + 1;
+/// No name is before it.
+const FIRST: LetterName = LetterName { partition: i32::MIN, offset: i64::MIN };
 
 /// See the module's text. About 100 bytes a letter.
 #[derive(Debug)]
@@ -30,8 +32,9 @@ pub struct Index {
     read_to: BTreeMap<i32, i64>,
     /// Letters of jobs that had been replayed, and the letter that each was replayed from.
     replayed_from: HashMap<LetterName, LetterName>,
-    /// The other way round: the newest that each came back as.
-    came_back_as: HashMap<LetterName, LetterName>,
+    /// The other way round, with the time stamp of the letter that came back. In order: of a run's letters only those that
+    /// came back are looked at.
+    came_back_as: BTreeMap<(LetterName, LetterName), i64>,
     sources: Sources,
 }
 
@@ -47,7 +50,7 @@ impl Index {
             ahead: HashMap::new(),
             read_to: BTreeMap::new(),
             replayed_from: HashMap::new(),
-            came_back_as: HashMap::new(),
+            came_back_as: BTreeMap::new(),
             sources: Sources::default(),
         }
     }
@@ -73,7 +76,7 @@ impl Index {
         self.counts[state_number(State::Waiting)][cause_number(letter.cause)] += 1;
         if let Some(from) = replayed_from {
             self.replayed_from.insert(name, from);
-            self.came_back_as.insert(from, name);
+            self.came_back_as.insert((from, name), letter.timestamp_ms);
         }
         if let Some(Ahead { letter_timestamp_ms, state, decided_at }) = self.ahead.remove(&name) {
             self.decide(name, letter_timestamp_ms, state, decided_at);
@@ -194,23 +197,37 @@ impl Index {
         self.replayed_from.get(&name).copied()
     }
 
-    /// The letter that this one's replay came back as; the one that came in last, where there are several.
+    /// The letter that this one's replay came back as; the newest, where there are several.
     pub fn came_back_as(&self, name: LetterName) -> Option<LetterName> {
-        self.came_back_as.get(&name).copied()
+        let returns = self.came_back_as.range((name, FIRST)..).take_while(|((from, _), _)| *from == name);
+        returns.max_by_key(|(_, timestamp_ms)| **timestamp_ms).map(|((_, back), _)| *back)
     }
 
     /// How many of these letters have come back, as letters that are not older than that time stamp.
     pub fn failed_again(&self, replayed: &BTreeMap<i32, OffsetSet>, since_ms: i64) -> u64 {
-        let is_one =
-            |from: &LetterName| replayed.get(&from.partition).is_some_and(|set| set.contains(from.offset));
-        let back: HashSet<LetterName> = self
-            .replayed_from
-            .iter()
-            .filter(|(_, from)| is_one(from))
-            .filter(|(back, _)| self.find(**back).is_some_and(|row| row.timestamp_ms >= since_ms))
-            .map(|(_, from)| *from)
-            .collect();
-        back.len() as u64
+        let count = |(&partition, letters): (&i32, &OffsetSet)| {
+            let mut count = 0;
+            let mut counted = None;
+            let mut next = letters.iter_from(i64::MIN).next();
+            while let Some(offset) = next.take() {
+                let first = LetterName { partition, offset };
+                for (&(from, _), &timestamp_ms) in self.came_back_as.range((first, FIRST)..) {
+                    if from.partition != partition {
+                        break;
+                    }
+                    if !letters.contains(from.offset) {
+                        // Those between may be of many other runs.
+                        next = letters.iter_from(from.offset).next();
+                        break;
+                    }
+                    if timestamp_ms >= since_ms && counted.replace(from) != Some(from) {
+                        count += 1;
+                    }
+                }
+            }
+            count
+        };
+        replayed.iter().map(count).sum()
     }
 
     fn drop_oldest(&mut self) {
@@ -231,10 +248,8 @@ impl Index {
         for at in 0..count {
             self.counts[state_number(columns.states[at])][cause_number(columns.cause(at))] -= 1;
             let name = LetterName { partition, offset: columns.offsets[at] };
-            if let Some(from) = self.replayed_from.remove(&name)
-                && self.came_back_as.get(&from) == Some(&name)
-            {
-                self.came_back_as.remove(&from);
+            if let Some(from) = self.replayed_from.remove(&name) {
+                self.came_back_as.remove(&(from, name));
             }
         }
         columns.drop_first(count);

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -247,4 +248,26 @@ fn what_has_expired_is_due_to_nobody() {
     index.add(name(0, 0), &Summary { expires_at_ms: Some(7), ..summary(0) }, None);
     assert_eq!(index.due(0, &redrive, 6, 10).len(), 1);
     assert_eq!(index.due(0, &redrive, 7, 10), []);
+}
+
+proptest! {
+    #[test]
+    fn of_a_run_s_letters_those_are_counted_that_came_back_since_and_each_once(
+        returns in prop::collection::vec((0i32..3, 0i64..30), 0..80), gone in 0i64..80,
+        meant in prop::collection::btree_set((0i32..3, 0i64..30), 0..60), since_ms in 0i64..80,
+    ) {
+        let mut index = Index::new(1_000);
+        for (number, (partition, offset)) in returns.iter().enumerate() {
+            let back = Summary { replay_count: 1, ..summary(number) };
+            index.add(name(7, number as i64), &back, Some(name(*partition, *offset)));
+        }
+        index.drop_below(7, gone);
+        let mut letters: BTreeMap<i32, OffsetSet> = BTreeMap::new();
+        for (partition, offset) in &meant {
+            letters.entry(*partition).or_default().push(*offset);
+        }
+        let since = usize::try_from(gone.max(since_ms)).unwrap().min(returns.len());
+        let plain: BTreeSet<_> = returns[since..].iter().filter(|from| meant.contains(from)).collect();
+        prop_assert_eq!(index.failed_again(&letters, since_ms), plain.len() as u64);
+    }
 }

@@ -3,7 +3,7 @@
 //! In reading order: a letter has a [`name`]; what was decided of it is a [`decision`], and whether an act may touch it the
 //! [`rules`] say; the [`index`] keeps a row of each in memory, found by a [`filter`] and counted in [`group`]s, its texts
 //! [`interned`], its reasons [`alike`]; a [`run`] is an act on many that goes on after a crash, over the frozen [`offsets`] of
-//! what matched; [`redrive`] replays by itself; the [`owner`] of a partition carries all of it out.
+//! what matched; all [`runs`] that are told of, and when they are forgotten; [`redrive`] replays by itself; the [`owner`] of a partition carries all of it out.
 
 pub mod alike;
 pub mod decision;
@@ -18,4 +18,5 @@ pub mod redrive;
 pub mod row;
 pub mod rules;
 pub mod run;
+pub mod runs;
 pub mod search;

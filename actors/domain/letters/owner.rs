@@ -13,6 +13,7 @@ use super::name::LetterName;
 use super::redrive::{Due, Plan};
 use super::rules::{Action, Facts, Rules, Skip};
 use super::run::{Canary, Progress, Run, Tracked};
+use super::runs::Leftovers;
 use crate::domain::job::Record;
 
 /// So many letters in one transaction.
@@ -40,6 +41,9 @@ pub struct Opened {
     pub known: HashMap<i64, Known>,
     /// By the run's id.
     pub progress: HashMap<String, Progress>,
+    /// Runs that were taken off, by their ids: a reader that is behind still knows them, and must not take off once more what
+    /// was asked for anew by the same id.
+    pub forgotten_runs: BTreeSet<String>,
     /// When somebody was last told of parked letters, milliseconds since the epoch; kept in one partition for all.
     pub notified_ms: Option<i64>,
 }
@@ -86,6 +90,8 @@ pub struct Batch {
     pub progress: BTreeMap<String, Progress>,
     /// Letters whose decisions are taken off.
     pub forgotten: Vec<i64>,
+    /// Runs that are taken off, and what was done of others that were taken off before.
+    pub leftovers: Leftovers,
     /// By the run's id: what became of its first letters.
     pub canaries: BTreeMap<String, Canary>,
     /// Tells somebody of parked letters, at that time.
@@ -115,6 +121,7 @@ impl Batch {
         self.acts.is_empty()
             && self.progress.is_empty()
             && self.forgotten.is_empty()
+            && self.leftovers.is_empty()
             && self.canaries.is_empty()
             && self.notice.is_none()
     }
@@ -308,6 +315,10 @@ impl Owner {
         for offset in &batch.forgotten {
             self.opened.known.remove(offset);
         }
+        for id in &batch.leftovers.progress {
+            self.opened.progress.remove(id);
+        }
+        self.opened.forgotten_runs.extend(batch.leftovers.runs.iter().cloned());
     }
 
     /// Whether somebody may be told of parked letters again.
@@ -318,6 +329,18 @@ impl Owner {
     /// Letters below `low` have left the queue: their decisions are to be taken off, at most so many at once.
     pub fn to_forget(&self, low: i64, limit: usize) -> Vec<i64> {
         self.opened.known.keys().copied().filter(|offset| *offset < low).take(limit).collect()
+    }
+
+    /// Those of what was read to be left over that are still on the topic, at most so many of each at once.
+    pub fn still_left(&mut self, leftovers: Leftovers, limit: usize) -> Leftovers {
+        let Leftovers { mut runs, mut progress } = leftovers;
+        // The reader has come by them.
+        self.opened.forgotten_runs.retain(|id| runs.contains(id));
+        runs.retain(|id| !self.opened.forgotten_runs.contains(id));
+        progress.retain(|id| self.opened.progress.contains_key(id));
+        runs.truncate(limit);
+        progress.truncate(limit);
+        Leftovers { runs, progress }
     }
 }
 

@@ -218,6 +218,21 @@ fn decisions_of_letters_that_have_left_are_forgotten() {
 }
 
 #[test]
+fn a_run_is_taken_off_once_until_its_id_is_used_again() {
+    let leftovers = || Leftovers { runs: vec!["a".into(), "b".into()], progress: vec![] };
+    let opened = Opened { forgotten_runs: ["a".to_owned()].into(), ..Opened::default() };
+    let mut owner = Owner::new(0, opened, BTreeSet::new());
+    // The reader is behind.
+    let left = owner.still_left(leftovers(), 9);
+    assert_eq!(left.runs, ["b"]);
+    owner.written(&Batch { leftovers: left, ..Batch::default() }, &[]);
+    assert!(owner.still_left(leftovers(), 9).is_empty());
+    // It has come by both; thirty days later there are others by these names.
+    assert!(owner.still_left(Leftovers::default(), 9).is_empty());
+    assert_eq!(owner.still_left(leftovers(), 1).runs, ["a"]);
+}
+
+#[test]
 fn what_a_run_did_before_it_could_say_so_counts_as_done() {
     let mut world = World::with(4);
     let runs = [run("r1", Action::Replay, 0..4, 1000.0)];

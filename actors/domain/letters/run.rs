@@ -7,6 +7,10 @@ use std::sync::Arc;
 use super::offsets::OffsetSet;
 use super::rules::Rules;
 
+/// The partition that holds what is about a run as a whole: its owner judges canaries, tells of parked letters, and takes off
+/// what was asked for.
+pub const JUDGE: i32 = 0;
+
 /// What was asked for; it never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {

@@ -17,6 +17,7 @@ use mailroom_actors::domain::letters::owner::{Batch, Known, Letter, Opened, Task
 use mailroom_actors::domain::letters::redrive::Due;
 use mailroom_actors::domain::letters::rules::{Action, Facts, Rules};
 use mailroom_actors::domain::letters::run::{Cancelled, Progress, Run, Standing, Tracked};
+use mailroom_actors::domain::letters::runs::Leftovers;
 use mailroom_actors::guard::{ActorName, ChildId, ChildSignal, DeathGuard};
 use mailroom_actors::line::Line;
 use mailroom_actors::messages::Retire;
@@ -43,6 +44,9 @@ struct Queue {
     writes: RefCell<Vec<usize>>,
     /// Somebody is to be told of parked letters.
     parked: Cell<bool>,
+    /// What readers take for left over, by partition, and what was taken off.
+    leftovers: RefCell<HashMap<i32, Leftovers>>,
+    taken_off: RefCell<Vec<(i32, Leftovers)>>,
     notices: Cell<u32>,
 }
 
@@ -104,6 +108,10 @@ impl LetterLog for FakeLog {
 
     fn left_below(&self, _: i32) -> Option<i64> {
         None
+    }
+
+    fn leftovers(&self, partition: i32, _: i64) -> Option<Leftovers> {
+        Some(self.0.leftovers.borrow().get(&partition).cloned().unwrap_or_default())
     }
 
     fn open(&self, partition: i32) -> LocalBoxFuture<'static, Result<Opened, String>> {
@@ -174,6 +182,9 @@ impl LetterLog for FakeLog {
             if let Some(notice) = &batch.notice {
                 of.0.notices.set(of.0.notices.get() + 1);
                 opened.notified_ms = Some(notice.at_ms);
+            }
+            if !batch.leftovers.is_empty() {
+                of.0.taken_off.borrow_mut().push((partition, batch.leftovers.clone()));
             }
             for (id, progress) in &batch.progress {
                 opened.progress.insert(id.clone(), *progress);
@@ -409,6 +420,24 @@ async fn a_partition_with_nothing_to_do_is_let_go() {
     seconds(10).await;
     assert_eq!(queue.opens.get(), 3);
     assert_eq!(queue.opened.borrow()[&0].progress["b"].skipped, 3);
+}
+
+#[actix::test]
+async fn what_is_left_over_of_runs_is_taken_off_once_also_while_nothing_else_is_to_do() {
+    tokio::time::pause();
+    let queue = queue();
+    let runs = Leftovers { runs: vec!["a".into()], ..Leftovers::default() };
+    let progress = |ids: &[&str]| Leftovers {
+        progress: ids.iter().map(|id| (*id).to_owned()).collect(),
+        ..Leftovers::default()
+    };
+    // The reader is behind: it tells of "gone" too, of which nothing is left.
+    *queue.leftovers.borrow_mut() = [(0, runs.clone()), (1, progress(&["gone", "b"]))].into();
+    let done = Progress { next: 3, acted: 3, skipped: 0 };
+    queue.opened.borrow_mut().entry(1).or_default().progress.insert("b".into(), done);
+    let (_owner, _heard) = start(&queue);
+    seconds(20).await;
+    assert_eq!(*queue.taken_off.borrow(), [(0, runs), (1, progress(&["b"]))]);
 }
 
 #[actix::test]

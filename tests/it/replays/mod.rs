@@ -2,6 +2,7 @@
 
 mod beside;
 mod fetching;
+mod forgotten;
 mod letters;
 mod once;
 mod redrive;
