@@ -23,6 +23,9 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// rdkafka 0.39 waits so long whatever comes meanwhile, and the transaction is open.
 const POLL: Duration = Duration::from_millis(1);
+/// An abort is asked for so long at a time, and between two times what was reported is taken.
+const ABORT_SLICE: Duration = Duration::from_millis(20);
+const ABORT_POLL: Duration = Duration::from_millis(5);
 /// Records go together up to this: few requests, and no topic takes less. A larger one goes alone.
 const TOGETHER_BYTES: &str = "65536";
 /// How long the first waits for the others.
@@ -121,10 +124,22 @@ impl Scribe {
             }
             Err(unwritten) => {
                 // Else the brokers end it after 5 s, and readers of the queue wait so long.
-                if let Err(error) = self.producer.abort_transaction(left()) {
+                if let Err(error) = self.abort(deadline.max(Instant::now() + Duration::from_millis(100))) {
                     tracing::debug!(%error, "a transaction could not be ended");
                 }
                 Err(unwritten)
+            }
+        }
+    }
+
+    /// librdkafka waits until all that is out has been reported on, and hands the reports to nobody but who polls.
+    fn abort(&self, deadline: Instant) -> Result<(), KafkaError> {
+        loop {
+            match self.producer.abort_transaction(ABORT_SLICE) {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
+                    self.producer.poll(ABORT_POLL);
+                }
+                result => return result,
             }
         }
     }
