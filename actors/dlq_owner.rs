@@ -14,6 +14,7 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use crate::domain::letters::decision::{State, Step};
+use crate::domain::letters::lessons::Lessons;
 use crate::domain::letters::owner::{Batch, Notice, Opened, Owner, Task};
 use crate::domain::letters::run::{Canary, Tracked};
 use crate::guard::DeathGuard;
@@ -24,9 +25,6 @@ use crate::seldom::Seldom;
 
 /// Between two batches, of all partitions together.
 const TURN: Duration = Duration::from_secs(1);
-/// The wait after a failure; each further one doubles it, up to [`LONGEST_WAIT`].
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A partition with nothing to do is let go after so many turns: its producer has four threads.
 const IDLE_TURNS: u32 = 30;
 /// So many decisions of letters that have left are taken off at once.
@@ -55,6 +53,8 @@ pub struct DlqOwner {
     last: i32,
     /// Letters whose jobs the queue does not take, by partition.
     refused: BTreeMap<i32, BTreeSet<i64>>,
+    /// By partition.
+    lessons: BTreeMap<i32, Lessons>,
     failures: Seldom,
     retiring: bool,
 }
@@ -63,7 +63,6 @@ pub struct DlqOwner {
 enum Desk {
     Closed {
         until: Instant,
-        wait: Duration,
     },
     /// Being opened, or a batch of it is under way.
     Busy,
@@ -80,7 +79,7 @@ enum Desk {
 struct TurnEnded {
     partition: i32,
     began: Instant,
-    result: Result<Turned, Failed>,
+    result: Result<Turned, Failure>,
 }
 
 struct Turned {
@@ -88,11 +87,10 @@ struct Turned {
     batch: Option<Arc<Batch>>,
 }
 
-struct Failed {
-    error: String,
-    wait: Duration,
-    /// Letters whose jobs the queue does not take.
-    refused: Vec<i64>,
+enum Failure {
+    NotWritten(Arc<Batch>, NotWritten),
+    /// In words.
+    Before(String),
 }
 
 impl DlqOwner {
@@ -103,6 +101,7 @@ impl DlqOwner {
             partitions: BTreeMap::new(),
             last: -1,
             refused: BTreeMap::new(),
+            lessons: BTreeMap::new(),
             failures: Seldom::new(BETWEEN_LINES),
             retiring: false,
         }
@@ -119,6 +118,7 @@ impl DlqOwner {
             // A task that is under way ends first: what it writes must not meet what a later opening made.
             if !matches!(self.partitions.get(&partition), Some(Desk::Busy)) {
                 self.partitions.remove(&partition);
+                self.lessons.remove(&partition);
             }
         }
         let runs = self.parts.log.runs();
@@ -146,15 +146,14 @@ impl DlqOwner {
         let judges = partition == JUDGE && runs.iter().any(Tracked::asks_for_its_canary);
         let notice = (partition == JUDGE).then(|| self.parts.log.notice(now_ms)).flatten();
         let has_work = ours || judges || !due.is_empty() || left_below.is_some() || notice.is_some();
-        let first = || Desk::Closed { until: now, wait: SHORTEST_WAIT };
+        let first = || Desk::Closed { until: now };
         let desk = self.partitions.entry(partition).or_insert_with(first);
         match desk {
             Desk::Busy => {}
-            Desk::Closed { until, wait } => {
+            Desk::Closed { until } => {
                 if has_work && *until <= now {
-                    let wait = *wait;
                     *desk = Desk::Busy;
-                    self.open(partition, wait, ctx);
+                    self.open(partition, ctx);
                 }
             }
             Desk::Open { idle_turns, .. } if !has_work => {
@@ -170,8 +169,10 @@ impl DlqOwner {
                     return false;
                 };
                 let passed = now.duration_since(last_turn);
-                let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed, cadence);
-                let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, FORGOTTEN_AT_ONCE));
+                let most = self.lessons.entry(partition).or_default().most();
+                let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed, cadence, most);
+                let most = most.min(FORGOTTEN_AT_ONCE);
+                let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, most));
                 let canaries =
                     runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
                 let notice =
@@ -209,13 +210,11 @@ impl DlqOwner {
         }
     }
 
-    fn open(&self, partition: i32, wait: Duration, ctx: &mut Context<Self>) {
+    fn open(&self, partition: i32, ctx: &mut Context<Self>) {
         let opening = self.parts.log.open(partition);
         let refused = self.refused.get(&partition).cloned().unwrap_or_default();
         self.spawn(partition, ctx, async move {
-            let longer = (wait * 2).min(LONGEST_WAIT);
-            let failed = |error| Failed { error, wait: longer, refused: Vec::new() };
-            let opened: Opened = opening.await.map_err(failed)?;
+            let opened: Opened = opening.await.map_err(Failure::Before)?;
             Ok(Turned { owner: Box::new(Owner::new(partition, opened, refused)), batch: None })
         });
     }
@@ -224,7 +223,7 @@ impl DlqOwner {
         &self,
         partition: i32,
         ctx: &mut Context<Self>,
-        work: impl Future<Output = Result<Turned, Failed>> + 'static,
+        work: impl Future<Output = Result<Turned, Failure>> + 'static,
     ) {
         let began = Instant::now();
         let ended = move |result| TurnEnded { partition, began, result };
@@ -249,12 +248,11 @@ impl Work {
         nobody && self.canaries.is_empty() && self.notice.is_none()
     }
 
-    async fn carry_out(mut self, mut owner: Box<Owner>) -> Result<Turned, Failed> {
-        let in_words = |error: String| Failed { error, wait: SHORTEST_WAIT, refused: Vec::new() };
+    async fn carry_out(mut self, mut owner: Box<Owner>) -> Result<Turned, Failure> {
         let log = &self.parts.log;
         let fetched = match self.tasks.is_empty() {
             true => Default::default(),
-            false => log.fetch(self.partition, &self.tasks).await.map_err(in_words)?,
+            false => log.fetch(self.partition, &self.tasks).await.map_err(Failure::Before)?,
         };
         self.tasks.retain(|task| task.offset < fetched.below);
         let now_ms = self.parts.clock.now().timestamp_millis();
@@ -283,12 +281,7 @@ impl Work {
                 owner.written(&batch, &decided_at);
                 Ok(Turned { owner, batch: Some(batch) })
             }
-            Err(NotWritten::Failed(error)) => Err(in_words(error)),
-            Err(NotWritten::TooLarge(refused)) => {
-                self.parts.metrics.send(Event::ReplaysRefused { count: refused.len() as u64 });
-                let error = "jobs are larger than their topic takes: their letters are skipped".to_owned();
-                Err(Failed { error, wait: Duration::ZERO, refused })
-            }
+            Err(why) => Err(Failure::NotWritten(batch, why)),
         }
     }
 }
@@ -312,12 +305,30 @@ impl Handler<TurnEnded> for DlqOwner {
             Ok(Turned { owner, batch }) => {
                 *desk = Desk::Open { owner, last_turn: began, idle_turns: 0 };
                 if let Some(batch) = batch {
+                    self.lessons.entry(partition).or_default().written(&batch);
                     self.tell(partition, &batch);
                 }
             }
-            Err(Failed { error, wait, refused }) => {
-                self.refused.entry(partition).or_default().extend(refused);
-                *desk = Desk::Closed { until: Instant::now() + wait, wait: wait.max(SHORTEST_WAIT) };
+            Err(failure) => {
+                let lessons = self.lessons.entry(partition).or_default();
+                let (error, wait) = match failure {
+                    Failure::Before(error) => (error, lessons.next_wait()),
+                    Failure::NotWritten(batch, NotWritten::Failed(error)) => {
+                        lessons.not_written(&batch);
+                        (error, lessons.next_wait())
+                    }
+                    Failure::NotWritten(_, NotWritten::TooLargeTogether) => {
+                        lessons.too_large_together();
+                        ("one of the jobs is larger than the topic takes".to_owned(), Duration::ZERO)
+                    }
+                    Failure::NotWritten(_, NotWritten::TooLarge(refused)) => {
+                        self.parts.metrics.send(Event::ReplaysRefused { count: refused.len() as u64 });
+                        self.refused.entry(partition).or_default().extend(refused);
+                        let error = "jobs are larger than their topic takes: their letters are skipped";
+                        (error.to_owned(), Duration::ZERO)
+                    }
+                };
+                *desk = Desk::Closed { until: Instant::now() + wait };
                 self.parts.log.close(partition);
                 if let Some(more) = self.failures.may_say(Instant::now()) {
                     tracing::warn!(partition, %error, more, "letters can't be acted on just now, trying again");

@@ -310,6 +310,9 @@ pub struct Fetched {
 pub enum NotWritten {
     /// The brokers take no record this large: the jobs of these letters, by offset.
     TooLarge(Vec<i64>),
+    /// Records that went together are too large, one of them at least. Once it is opened anew they go one by one, which takes
+    /// longer: fewer should.
+    TooLargeTogether,
     /// In words.
     Failed(String),
 }

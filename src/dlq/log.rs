@@ -43,8 +43,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 const BETWEEN_SCANS: Duration = Duration::from_secs(5);
 /// So long a stop waits for what is being written.
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(6);
-/// So many bytes of letters are fetched for one batch, and one more.
-const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
+/// So many bytes of letters are fetched for one batch, and one letter more: a transaction of more may not end in time.
+const MAX_FETCHED_BYTES: usize = 4 * 1024 * 1024;
 
 /// See the module's text.
 pub struct KafkaLetterLog {
@@ -135,7 +135,7 @@ impl KafkaLetterLog {
         let answer = self.ask(move |desk| act(desk).map_err(NotWritten::Failed));
         let words = |problem| match problem {
             NotWritten::Failed(words) => words,
-            NotWritten::TooLarge(_) => "a record is too large".to_owned(),
+            NotWritten::TooLarge(_) | NotWritten::TooLargeTogether => "a record is too large".to_owned(),
         };
         answer.map(move |answer| answer.map_err(words)).boxed_local()
     }
@@ -364,7 +364,7 @@ impl Desk {
             }
             Unwritten::TooLargeTogether => {
                 self.singly.insert(partition);
-                NotWritten::Failed("one of the jobs is larger than the topic takes".into())
+                NotWritten::TooLargeTogether
             }
             Unwritten::TooLarge(places) => {
                 let letters =

@@ -111,6 +111,11 @@ pub struct Act {
 }
 
 impl Batch {
+    /// How many letters it is about.
+    pub fn size(&self) -> usize {
+        self.acts.len() + self.forgotten.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.acts.is_empty()
             && self.progress.is_empty()
@@ -138,7 +143,7 @@ impl Owner {
     }
 
     /// The next letters: of the runs under way what their rates allow, `passed` since the last time; of those that are
-    /// due to the redriver what `redrive_rate` (letters a second) allows. A turn comes every `cadence`.
+    /// due to the redriver what `redrive_rate` (letters a second) allows. A turn comes every `cadence`. They are `most` at most.
     pub fn plan(
         &mut self,
         runs: &[Tracked],
@@ -146,6 +151,7 @@ impl Owner {
         redrive_rate: f64,
         passed: Duration,
         cadence: Duration,
+        most: usize,
     ) -> Vec<Task> {
         let mut tasks = Vec::new();
         self.credit.retain(|id, _| id.is_empty() || runs.iter().any(|run| run.run.id == *id));
@@ -158,13 +164,13 @@ impl Owner {
             }
             let allowed = self.allowed(&run.run.id, run.share(self.partition), passed, cadence);
             // The others have a share of the batch too, and so has the redriver.
-            let left = (MAX_BATCH - tasks.len()).div_ceil(runs.len() - served + 1);
+            let left = (most - tasks.len()).div_ceil(runs.len() - served + 1);
             for offset in run.next(self.partition, allowed.min(left)) {
                 tasks.push(self.task(offset, Purpose::Run(Arc::clone(&run.run))));
             }
         }
         let allowed = self.allowed("", redrive_rate, passed, cadence);
-        let left = MAX_BATCH - tasks.len();
+        let left = most - tasks.len();
         let waits = |due: &&Due| {
             let known = self.opened.known.get(&due.offset);
             let known = known.filter(|known| known.letter_timestamp_ms == due.timestamp_ms);

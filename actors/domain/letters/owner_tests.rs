@@ -53,7 +53,7 @@ impl World {
 
     /// One turn of an owner whose transaction is taken.
     fn turn(&mut self, owner: &mut Owner, runs: &[Tracked], due: &[Due]) -> Batch {
-        let tasks = owner.plan(runs, due, 1000.0, SECOND, SECOND);
+        let tasks = owner.plan(runs, due, 1000.0, SECOND, SECOND, MAX_BATCH);
         let fetched = self.fetch(&tasks);
         let batch = owner.conclude(tasks, &fetched, 5, 1_000);
         let decided_at = self.write(&batch);
@@ -115,13 +115,13 @@ proptest! {
                 0 | 3 => drop(world.turn(&mut owner, &runs, due)),
                 // Taken, but nobody is told so; or not taken: a new owner begins with what the topic says.
                 1 => {
-                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND);
+                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND, MAX_BATCH);
                     let batch = owner.conclude(tasks.clone(), &world.fetch(&tasks), 5, 1_000);
                     world.write(&batch);
                     owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
                 }
                 _ => {
-                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND);
+                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND, MAX_BATCH);
                     let fetched = world.fetch(&tasks);
                     drop(owner.conclude(tasks, &fetched, 5, 1_000));
                     owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
@@ -142,7 +142,7 @@ fn a_run_goes_at_its_rate_and_does_not_make_up_for_lost_time() {
     let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
     let acted: Vec<usize> = (0..4).map(|_| world.turn(&mut owner, &runs, &[]).acts.len()).collect();
     assert_eq!(acted, [2, 3, 2, 3]);
-    assert_eq!(owner.plan(&runs, &[], 0.0, Duration::from_secs(3600), SECOND).len(), 5);
+    assert_eq!(owner.plan(&runs, &[], 0.0, Duration::from_secs(3600), SECOND, MAX_BATCH).len(), 5);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn what_a_run_did_before_it_could_say_so_counts_as_done() {
     let mut world = World::with(4);
     let runs = [run("r1", Action::Replay, 0..4, 1000.0)];
     let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
-    let tasks = owner.plan(&runs, &[], 0.0, SECOND, SECOND);
+    let tasks = owner.plan(&runs, &[], 0.0, SECOND, SECOND, MAX_BATCH);
     let mut batch = owner.conclude(tasks, &world.letters.clone().into_iter().collect(), 5, 1_000);
     // As without transactions: two letters were done when the worker died.
     batch.acts.truncate(2);
