@@ -83,6 +83,10 @@ impl Scribe {
         properties.set("partitioner", "murmur2_random");
         if singly {
             properties.set("batch.num.messages", "1");
+        }
+        // What goes alone would wait for others in vain.
+        if singly || !transactional {
+            properties.set("linger.ms", "0");
         } else {
             properties.set("batch.size", TOGETHER_BYTES).set("linger.ms", GATHERING_MS);
         }
@@ -103,7 +107,8 @@ impl Scribe {
     }
 
     /// Writes all entries, and returns the offsets of what is said. Without transactions each job is acknowledged before
-    /// what is said of it is sent, and both before the next job. Blocks, 5 s at most.
+    /// what is said of it is sent, and both before the next job. Blocks, 5 s at most; without transactions until what is
+    /// begun by then is done.
     ///
     /// # Errors
     /// [`Unwritten`].
@@ -158,9 +163,13 @@ impl Scribe {
     fn put_one_after_the_other(&self, entries: &[Entry], deadline: Instant) -> Result<Vec<i64>, Unwritten> {
         let mut offsets = Vec::with_capacity(entries.len());
         for entries in entries.chunk_by(|_, next| next.job.is_none()) {
+            // Between a job and what is said of it that would send the job once more.
+            if Instant::now() >= deadline {
+                return Err(Unwritten::Failed("not all was acknowledged in time".into()));
+            }
             let first = offsets.len();
-            self.put(jobs(first, entries), deadline)?;
-            offsets.extend(self.put(said(first, entries), deadline)?);
+            self.put(jobs(first, entries), Instant::now() + WRITE_TIMEOUT)?;
+            offsets.extend(self.put(said(first, entries), Instant::now() + WRITE_TIMEOUT)?);
         }
         Ok(offsets)
     }
