@@ -56,7 +56,7 @@ pub struct Task {
 #[derive(Clone, Debug)]
 pub enum Purpose {
     Run(Arc<Run>),
-    Redrive(Plan),
+    Redrive(Due),
 }
 
 /// A letter that was fetched.
@@ -177,7 +177,7 @@ impl Owner {
             known.is_none_or(|known| known.state == State::Waiting)
         };
         for due in due.iter().filter(waits).take(allowed.min(left)) {
-            tasks.push(self.task(due.offset, Purpose::Redrive(due.plan)));
+            tasks.push(self.task(due.offset, Purpose::Redrive(*due)));
         }
         tasks
     }
@@ -251,10 +251,12 @@ impl Owner {
                 }
                 (run.rules.judge(&facts, now_ms)?, Some(run.id.clone()), run.by.clone(), run.reason.clone())
             }
-            Purpose::Redrive(Plan::Park) if facts.state == State::Waiting => {
+            // It is another letter, on a queue that was made anew since.
+            Purpose::Redrive(due) if due.timestamp_ms != letter.timestamp_ms => return Err(Skip::Undecodable),
+            Purpose::Redrive(Due { plan: Plan::Park, .. }) if facts.state == State::Waiting => {
                 (State::Parked, None, REDRIVER.to_owned(), "no wait is left".to_owned())
             }
-            Purpose::Redrive(Plan::ReplayAt(_)) if facts.state == State::Waiting => {
+            Purpose::Redrive(Due { plan: Plan::ReplayAt(_), .. }) if facts.state == State::Waiting => {
                 let (include_permanent, include_parked) = (true, false);
                 let max_replays = redrive_max_replays;
                 let rules = Rules { action: Action::Replay, include_permanent, include_parked, max_replays };
