@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::domain::letters::decision::{State, Step};
 use crate::domain::letters::lessons::Lessons;
 use crate::domain::letters::owner::{Batch, Notice, Opened, Owner, Task};
+use crate::domain::letters::refusal::{Refusal, Refusals};
 use crate::domain::letters::run::{Canary, Tracked};
 use crate::guard::DeathGuard;
 use crate::line::Line;
@@ -51,8 +52,8 @@ pub struct DlqOwner {
     partitions: BTreeMap<i32, Desk>,
     /// The partition that had its turn last.
     last: i32,
-    /// Letters whose jobs the queue does not take, by partition.
-    refused: BTreeMap<i32, BTreeSet<i64>>,
+    /// By partition.
+    refusals: BTreeMap<i32, Refusals>,
     /// By partition.
     lessons: BTreeMap<i32, Lessons>,
     failures: Seldom,
@@ -100,7 +101,7 @@ impl DlqOwner {
             guard,
             partitions: BTreeMap::new(),
             last: -1,
-            refused: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             lessons: BTreeMap::new(),
             failures: Seldom::new(BETWEEN_LINES),
             retiring: false,
@@ -119,6 +120,7 @@ impl DlqOwner {
             if !matches!(self.partitions.get(&partition), Some(Desk::Busy)) {
                 self.partitions.remove(&partition);
                 self.lessons.remove(&partition);
+                self.refusals.remove(&partition);
             }
         }
         let runs = self.parts.log.runs();
@@ -140,11 +142,17 @@ impl DlqOwner {
         let cadence = TURN * u32::try_from(at_work).unwrap_or(u32::MAX).max(1);
         let now = Instant::now();
         let now_ms = self.parts.clock.now().timestamp_millis();
-        let due = self.parts.log.due(partition, now_ms);
+        let refused = self.refusals.entry(partition).or_default().standing(now.into_std());
+        let mut due = self.parts.log.due(partition, now_ms);
+        due.retain(|due| {
+            let (letter, letter_timestamp_ms) = (due.offset, due.timestamp_ms);
+            !refused.contains(&Refusal::Decision { letter, letter_timestamp_ms })
+        });
         let left_below = self.parts.log.left_below(partition);
         let ours = runs.iter().any(|run| !run.next(partition, 1).is_empty());
         let judges = partition == JUDGE && runs.iter().any(Tracked::asks_for_its_canary);
-        let notice = (partition == JUDGE).then(|| self.parts.log.notice(now_ms)).flatten();
+        let may_tell = partition == JUDGE && !refused.contains(&Refusal::Notice);
+        let notice = may_tell.then(|| self.parts.log.notice(now_ms)).flatten();
         let has_work = ours || judges || !due.is_empty() || left_below.is_some() || notice.is_some();
         let first = || Desk::Closed { until: now };
         let desk = self.partitions.entry(partition).or_insert_with(first);
@@ -177,7 +185,8 @@ impl DlqOwner {
                     runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
                 let notice =
                     notice.filter(|_| owner.may_notify(now_ms)).map(|job| Notice { at_ms: now_ms, job });
-                let work = Work { parts: self.parts.clone(), partition, tasks, gone, canaries, notice };
+                let work =
+                    Work { parts: self.parts.clone(), partition, tasks, refused, gone, canaries, notice };
                 if work.is_nothing() {
                     *desk = Desk::Open { owner, last_turn: now, idle_turns: 0 };
                     return false;
@@ -212,10 +221,9 @@ impl DlqOwner {
 
     fn open(&self, partition: i32, ctx: &mut Context<Self>) {
         let opening = self.parts.log.open(partition);
-        let refused = self.refused.get(&partition).cloned().unwrap_or_default();
         self.spawn(partition, ctx, async move {
             let opened: Opened = opening.await.map_err(Failure::Before)?;
-            Ok(Turned { owner: Box::new(Owner::new(partition, opened, refused)), batch: None })
+            Ok(Turned { owner: Box::new(Owner::new(partition, opened)), batch: None })
         });
     }
 
@@ -236,6 +244,7 @@ struct Work {
     parts: DlqOwnerParts,
     partition: i32,
     tasks: Vec<Task>,
+    refused: BTreeSet<Refusal>,
     gone: Vec<i64>,
     /// Runs whose first letters are to be judged.
     canaries: Vec<Tracked>,
@@ -256,7 +265,8 @@ impl Work {
         };
         self.tasks.retain(|task| task.offset < fetched.below);
         let now_ms = self.parts.clock.now().timestamp_millis();
-        let mut batch = owner.conclude(self.tasks, &fetched.letters, self.parts.max_replays, now_ms);
+        let mut batch =
+            owner.conclude(self.tasks, &fetched.letters, &self.refused, self.parts.max_replays, now_ms);
         batch.forgotten = self.gone;
         batch.notice = self.notice;
         for run in &self.canaries {
@@ -322,10 +332,14 @@ impl Handler<TurnEnded> for DlqOwner {
                         ("one of the jobs is larger than the topic takes".to_owned(), Duration::ZERO)
                     }
                     Failure::NotWritten(_, NotWritten::TooLarge(refused)) => {
-                        self.parts.metrics.send(Event::ReplaysRefused { count: refused.len() as u64 });
-                        self.refused.entry(partition).or_default().extend(refused);
-                        let error = "jobs are larger than their topic takes: their letters are skipped";
-                        (error.to_owned(), Duration::ZERO)
+                        let jobs =
+                            refused.iter().filter(|of| matches!(of, Refusal::Job { .. })).count() as u64;
+                        self.parts.metrics.send(Event::ReplaysRefused { count: jobs });
+                        let refusals = self.refusals.entry(partition).or_default();
+                        let is_new = refusals.hear(refused, Instant::now().into_std());
+                        let error = "records are larger than their topic takes: they are left out";
+                        // What is not known by name can't be left out.
+                        (error.to_owned(), if is_new { Duration::ZERO } else { lessons.next_wait() })
                     }
                 };
                 *desk = Desk::Closed { until: Instant::now() + wait };

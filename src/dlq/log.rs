@@ -15,6 +15,7 @@ use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Known, MAX_BATCH, Opened, Task};
 use mailroom_actors::domain::letters::redrive::{Due, Redrive};
+use mailroom_actors::domain::letters::refusal::Refusal;
 use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
 use parking_lot::Mutex;
@@ -30,7 +31,7 @@ use crate::config;
 use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::membership::Membership;
-use crate::kafka::scribe::{Entry, Outgoing, Scribe, Unwritten};
+use crate::kafka::scribe::{Entry, Outgoing, Part, Scribe, Unwritten};
 use crate::kafka::threads::Thread;
 use crate::kafka::topics;
 
@@ -366,10 +367,12 @@ impl Desk {
                 self.singly.insert(partition);
                 NotWritten::TooLargeTogether
             }
-            Unwritten::TooLarge(places) => {
-                let letters =
-                    places.iter().filter_map(|place| Some(batch.acts.get(*place)?.letter.offset)).collect();
-                NotWritten::TooLarge(letters)
+            Unwritten::TooLarge(Part::Job, places) => NotWritten::TooLarge(
+                places.into_iter().filter_map(|place| Refusal::of_job_at(place, batch)).collect(),
+            ),
+            Unwritten::TooLarge(Part::Said, places) => {
+                let acts = places.into_iter().filter_map(|place| batch.acts.get(place));
+                NotWritten::TooLarge(acts.map(Refusal::of_decision).collect())
             }
         })?;
         self.singly.remove(&partition);

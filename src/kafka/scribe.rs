@@ -49,11 +49,18 @@ pub struct Entry {
     pub said: Outgoing,
 }
 
+/// Which record of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Job,
+    Said,
+}
+
 /// Why not all was written, or it is not known. Either way the scribe is done for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unwritten {
     /// The brokers take no records as large as those of these entries, by their places.
-    TooLarge(Vec<usize>),
+    TooLarge(Part, Vec<usize>),
     /// Records that went together are too large, one of them at least: a scribe that sends them one by one finds out which.
     TooLargeTogether,
     Failed(String),
@@ -83,13 +90,12 @@ impl Scribe {
         properties.set("partitioner", "murmur2_random");
         if singly {
             properties.set("batch.num.messages", "1");
+        } else {
+            properties.set("batch.size", TOGETHER_BYTES);
         }
         // What goes alone would wait for others in vain.
-        if singly || !transactional {
-            properties.set("linger.ms", "0");
-        } else {
-            properties.set("batch.size", TOGETHER_BYTES).set("linger.ms", GATHERING_MS);
-        }
+        let gathers = transactional && !singly;
+        properties.set("linger.ms", if gathers { GATHERING_MS } else { "0" });
         if transactional {
             within_a_transaction(&mut properties, &format!("{}-dlq-{partition}", config.group));
         }
@@ -155,8 +161,8 @@ impl Scribe {
         entries: &[Entry],
         deadline: Instant,
     ) -> Result<Vec<i64>, Unwritten> {
-        let offsets = self.put(said(0, entries), deadline)?;
-        self.put(jobs(0, entries), deadline)?;
+        let offsets = self.put(Part::Said, said(0, entries), deadline)?;
+        self.put(Part::Job, jobs(0, entries), deadline)?;
         Ok(offsets)
     }
 
@@ -168,8 +174,8 @@ impl Scribe {
                 return Err(Unwritten::Failed("not all was acknowledged in time".into()));
             }
             let first = offsets.len();
-            self.put(jobs(first, entries), Instant::now() + WRITE_TIMEOUT)?;
-            offsets.extend(self.put(said(first, entries), Instant::now() + WRITE_TIMEOUT)?);
+            self.put(Part::Job, jobs(first, entries), Instant::now() + WRITE_TIMEOUT)?;
+            offsets.extend(self.put(Part::Said, said(first, entries), Instant::now() + WRITE_TIMEOUT)?);
         }
         Ok(offsets)
     }
@@ -177,6 +183,7 @@ impl Scribe {
     /// Returns the offset of each record once all are acknowledged.
     fn put<'a>(
         &self,
+        part: Part,
         records: impl Iterator<Item = (usize, &'a Outgoing)>,
         deadline: Instant,
     ) -> Result<Vec<i64>, Unwritten> {
@@ -185,7 +192,7 @@ impl Scribe {
         for (place, record) in records {
             match self.enqueue(record, place) {
                 Ok(()) => {}
-                Err(error) if is_too_large(&error) => return Err(Unwritten::TooLarge(vec![place])),
+                Err(error) if is_too_large(&error) => return Err(Unwritten::TooLarge(part, vec![place])),
                 Err(error) => return Err(Unwritten::Failed(error.to_string())),
             }
             count += 1;
@@ -201,10 +208,12 @@ impl Scribe {
             }
             self.producer.poll(POLL);
         }
-        self.producer.context().take().map_err(|unwritten| match unwritten {
-            Unwritten::TooLarge(_) if !self.singly && count > 1 => Unwritten::TooLargeTogether,
-            unwritten => unwritten,
-        })
+        match self.producer.context().take() {
+            Ok(offsets) => Ok(offsets),
+            Err(Failed::TooLarge(_)) if !self.singly && count > 1 => Err(Unwritten::TooLargeTogether),
+            Err(Failed::TooLarge(places)) => Err(Unwritten::TooLarge(part, places)),
+            Err(Failed::Otherwise(error)) => Err(Unwritten::Failed(error)),
+        }
     }
 
     fn enqueue(&self, record: &Outgoing, place: usize) -> Result<(), KafkaError> {
@@ -236,6 +245,13 @@ fn within_a_transaction(properties: &mut ClientConfig, id: &str) {
     properties.set("delivery.timeout.ms", "4500").set("request.timeout.ms", "4500");
 }
 
+enum Failed {
+    /// These, by their places.
+    TooLarge(Vec<usize>),
+    /// In words.
+    Otherwise(String),
+}
+
 /// What became of the records of one write.
 struct Receipts {
     log: ClientLog,
@@ -259,14 +275,14 @@ impl Receipts {
         self.receipts.lock().values().any(Result::is_err)
     }
 
-    fn take(&self) -> Result<Vec<i64>, Unwritten> {
+    fn take(&self) -> Result<Vec<i64>, Failed> {
         let receipts = std::mem::take(&mut *self.receipts.lock());
         let too_large = receipts.iter().filter(|(_, of)| of.as_ref().is_err_and(is_too_large));
         let too_large: Vec<usize> = too_large.map(|(place, _)| *place).collect();
         if !too_large.is_empty() {
-            return Err(Unwritten::TooLarge(too_large));
+            return Err(Failed::TooLarge(too_large));
         }
-        receipts.into_values().collect::<Result<_, _>>().map_err(|error| Unwritten::Failed(error.to_string()))
+        receipts.into_values().collect::<Result<_, _>>().map_err(|error| Failed::Otherwise(error.to_string()))
     }
 }
 

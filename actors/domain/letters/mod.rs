@@ -4,7 +4,8 @@
 //! [`rules`] say; the [`index`] keeps a row of each in memory, found by a [`filter`] and counted in [`group`]s, its texts
 //! [`interned`], its reasons [`alike`]; a [`run`] is an act on many that goes on after a crash, over the frozen [`offsets`] of
 //! what matched; [`redrive`] replays by itself; the [`owner`] of a partition carries all of it
-//! out, by the [`lessons`] of what was written before.
+//! out, by the [`lessons`] of what was written before, without
+//! what met with a [`refusal`].
 
 pub mod alike;
 pub mod decision;
@@ -17,6 +18,7 @@ pub mod name;
 pub mod offsets;
 pub mod owner;
 pub mod redrive;
+pub mod refusal;
 pub mod row;
 pub mod rules;
 pub mod run;

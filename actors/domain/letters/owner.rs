@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::decision::{Decision, State, Step};
 use super::name::LetterName;
 use super::redrive::{Due, Plan};
+use super::refusal::Refusal;
 use super::rules::{Action, Facts, Rules, Skip};
 use super::run::{Canary, Progress, Run, Tracked};
 use crate::domain::job::Record;
@@ -132,14 +133,11 @@ pub struct Owner {
     opened: Opened,
     /// Letters that each run may act on by now; the redriver's under the empty name.
     credit: HashMap<String, f64>,
-    /// Letters whose jobs the queue does not take.
-    refused: BTreeSet<i64>,
 }
 
 impl Owner {
-    /// `refused` are letters whose jobs the queue does not take, whoever asks: they are too large for it.
-    pub fn new(partition: i32, opened: Opened, refused: BTreeSet<i64>) -> Owner {
-        Owner { partition, opened, credit: HashMap::new(), refused }
+    pub fn new(partition: i32, opened: Opened) -> Owner {
+        Owner { partition, opened, credit: HashMap::new() }
     }
 
     /// The next letters: of the runs under way what their rates allow, `passed` since the last time; of those that are
@@ -193,11 +191,13 @@ impl Owner {
         Task { offset, decided_at: self.opened.known.get(&offset).map(|known| known.decided_at), purpose }
     }
 
-    /// What becomes of the planned letters. One that was not found is skipped, for it has left the queue.
+    /// What becomes of the planned letters. One that was not found is skipped, for it has left the queue; and so is what is
+    /// `refused`, whoever asks.
     pub fn conclude(
         &self,
         tasks: Vec<Task>,
         fetched: &HashMap<i64, Letter>,
+        refused: &BTreeSet<Refusal>,
         redrive_max_replays: u32,
         now_ms: i64,
     ) -> Batch {
@@ -206,7 +206,9 @@ impl Owner {
         for task in tasks {
             let letter = fetched.get(&task.offset);
             let before = decided.get(&task.offset).cloned();
-            let verdict = self.judge(&task, letter, before, redrive_max_replays, now_ms);
+            let verdict = self
+                .judge(&task, letter, before, redrive_max_replays, now_ms)
+                .and_then(|act| without_what_is_refused(act, &task.purpose, refused));
             if let Purpose::Run(run) = &task.purpose {
                 let known = self.opened.progress.get(&run.id).copied();
                 let progress = batch.progress.entry(run.id.clone()).or_insert(known.unwrap_or_default());
@@ -252,7 +254,9 @@ impl Owner {
                 (run.rules.judge(&facts, now_ms)?, Some(run.id.clone()), run.by.clone(), run.reason.clone())
             }
             // It is another letter, on a queue that was made anew since.
-            Purpose::Redrive(due) if due.timestamp_ms != letter.timestamp_ms => return Err(Skip::Undecodable),
+            Purpose::Redrive(due) if due.timestamp_ms != letter.timestamp_ms => {
+                return Err(Skip::Undecodable);
+            }
             Purpose::Redrive(Due { plan: Plan::Park, .. }) if facts.state == State::Waiting => {
                 (State::Parked, None, REDRIVER.to_owned(), "no wait is left".to_owned())
             }
@@ -269,12 +273,6 @@ impl Owner {
                 (made, None, REDRIVER.to_owned(), "its wait is over".to_owned())
             }
             Purpose::Redrive(_) => return Err(Skip::Already),
-        };
-        let is_refused = made == State::Replayed && self.refused.contains(&task.offset);
-        let made = match &task.purpose {
-            Purpose::Run(_) if is_refused => return Err(Skip::Undecodable),
-            Purpose::Redrive(_) if is_refused => State::Parked,
-            _ => made,
         };
         let step = Step { state: made, run, by, reason, at_ms: now_ms, round: 0 };
         let decision = Decision::after(before.or(letter.before.clone()), letter.timestamp_ms, step);
@@ -327,6 +325,27 @@ impl Owner {
     /// Letters below `low` have left the queue: their decisions are to be taken off, at most so many at once.
     pub fn to_forget(&self, low: i64, limit: usize) -> Vec<i64> {
         self.opened.known.keys().copied().filter(|offset| *offset < low).take(limit).collect()
+    }
+}
+
+/// A job that the redriver can't put back a human must look at.
+fn without_what_is_refused(
+    mut act: Act,
+    purpose: &Purpose,
+    refused: &BTreeSet<Refusal>,
+) -> Result<Act, Skip> {
+    let is_refused = |refusal| refused.contains(&refusal);
+    if is_refused(Refusal::of_decision(&act)) {
+        return Err(Skip::Undecodable);
+    }
+    match (Refusal::of_job(&act).is_some_and(is_refused), purpose) {
+        (false, _) => Ok(act),
+        (true, Purpose::Run(_)) => Err(Skip::Undecodable),
+        (true, Purpose::Redrive(_)) => {
+            act.job = None;
+            act.decision.latest.state = State::Parked;
+            Ok(act)
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::owner::{Batch, Known, Letter, Opened, Task};
 use mailroom_actors::domain::letters::redrive::Due;
+use mailroom_actors::domain::letters::refusal::Refusal;
 use mailroom_actors::domain::letters::rules::{Action, Facts, Rules};
 use mailroom_actors::domain::letters::run::{Cancelled, Progress, Run, Standing, Tracked};
 use mailroom_actors::guard::{ActorName, ChildId, ChildSignal, DeathGuard};
@@ -154,14 +155,15 @@ impl LetterLog for FakeLog {
         async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
             if let Some(letter) = of.0.too_large.get()
-                && batch.acts.iter().any(|act| act.letter.offset == letter && act.job.is_some())
+                && let Some(act) = batch.acts.iter().find(|act| act.letter.offset == letter)
+                && let Some(refusal) = Refusal::of_job(act)
             {
-                return Err(NotWritten::TooLarge(vec![letter]));
+                return Err(NotWritten::TooLarge(vec![refusal]));
             }
             if let Some(letter) = of.0.decision_too_large.get()
-                && batch.acts.iter().any(|act| act.letter.offset == letter)
+                && let Some(act) = batch.acts.iter().find(|act| act.letter.offset == letter)
             {
-                return Err(NotWritten::TooLarge(vec![letter]));
+                return Err(NotWritten::TooLarge(vec![Refusal::of_decision(act)]));
             }
             if of.0.takes_at_most.get().is_some_and(|most| batch.acts.len() > most) {
                 return Err(NotWritten::Failed("the brokers do not acknowledge in time".into()));
@@ -434,7 +436,7 @@ async fn parked_letters_are_told_of_once_an_hour_also_by_the_next_worker() {
     seconds(1_000).await;
     assert_eq!(queue.notices.get(), 2);
     owner.do_send(Retire);
-    queue.opened.borrow_mut().get_mut(&0).unwrap().notified_ms = Some(1_000_000);
+    queue.opened.borrow_mut().get_mut(&0).unwrap().notified_ms = Some(0);
     let (_next, _heard) = start(&queue);
     seconds(1_000).await;
     assert_eq!(queue.notices.get(), 2);

@@ -160,8 +160,7 @@ fn what_can_not_be_replayed_is_skipped_and_blocks_nothing() {
         queue.kafka.produce(&queue.dlq_topic, &odd, None);
         let sink = SmtpSink::start(&[]);
         let settings = Settings::new(&queue, sink.port()).set("log.level", "debug");
-        let worker =
-            TestWorker::start(&settings.set("dlq.transactions", transactions));
+        let worker = TestWorker::start(&settings.set("dlq.transactions", transactions));
         worker.wait_until_ready();
         let mut run = letters.replay("r1", 100.0);
         run.letters = [(0, (0..8).collect())].into();
