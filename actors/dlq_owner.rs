@@ -5,7 +5,7 @@
 //! no more, and no wait is inside one, for what an open transaction holds up are the readers of the main queue. After any
 //! failure the partition is opened anew, so that what is known of it is what the topic says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use crate::dlq_turn::{Failure, Turn, Turned};
 use crate::domain::letters::decision::{State, Step};
 use crate::domain::letters::lessons::Lessons;
-use crate::domain::letters::owner::{Batch, Notice, Opened, Owner, Task};
+use crate::domain::letters::owner::{Batch, Notice, Opened, Owner};
 use crate::domain::letters::refusal::{Refusal, Refusals};
-use crate::domain::letters::run::{Canary, Tracked};
+use crate::domain::letters::run::Tracked;
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{AreYouAlive, Event, Retire};
@@ -81,17 +82,6 @@ struct TurnEnded {
     partition: i32,
     began: Instant,
     result: Result<Turned, Failure>,
-}
-
-struct Turned {
-    owner: Box<Owner>,
-    batch: Option<Arc<Batch>>,
-}
-
-enum Failure {
-    NotWritten(Arc<Batch>, NotWritten),
-    /// In words.
-    Before(String),
 }
 
 impl DlqOwner {
@@ -185,13 +175,13 @@ impl DlqOwner {
                     runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
                 let notice =
                     notice.filter(|_| owner.may_notify(now_ms)).map(|job| Notice { at_ms: now_ms, job });
-                let work =
-                    Work { parts: self.parts.clone(), partition, tasks, refused, gone, canaries, notice };
-                if work.is_nothing() {
+                let turn =
+                    Turn { parts: self.parts.clone(), partition, tasks, refused, gone, canaries, notice };
+                if turn.is_nothing() {
                     *desk = Desk::Open { owner, last_turn: now, idle_turns: 0 };
                     return false;
                 }
-                self.spawn(partition, ctx, async move { work.carry_out(owner).await });
+                self.spawn(partition, ctx, async move { turn.carry_out(owner).await });
                 return true;
             }
         }
@@ -236,63 +226,6 @@ impl DlqOwner {
         let began = Instant::now();
         let ended = move |result| TurnEnded { partition, began, result };
         ctx.spawn(work.into_actor(self).map(move |result, _, ctx| ctx.notify(ended(result))));
-    }
-}
-
-/// One batch of a partition.
-struct Work {
-    parts: DlqOwnerParts,
-    partition: i32,
-    tasks: Vec<Task>,
-    refused: BTreeSet<Refusal>,
-    gone: Vec<i64>,
-    /// Runs whose first letters are to be judged.
-    canaries: Vec<Tracked>,
-    notice: Option<Notice>,
-}
-
-impl Work {
-    fn is_nothing(&self) -> bool {
-        let nobody = self.tasks.is_empty() && self.gone.is_empty();
-        nobody && self.canaries.is_empty() && self.notice.is_none()
-    }
-
-    async fn carry_out(mut self, mut owner: Box<Owner>) -> Result<Turned, Failure> {
-        let log = &self.parts.log;
-        let fetched = match self.tasks.is_empty() {
-            true => Default::default(),
-            false => log.fetch(self.partition, &self.tasks).await.map_err(Failure::Before)?,
-        };
-        self.tasks.retain(|task| task.offset < fetched.below);
-        let now_ms = self.parts.clock.now().timestamp_millis();
-        let mut batch =
-            owner.conclude(self.tasks, &fetched.letters, &self.refused, self.parts.max_replays, now_ms);
-        batch.forgotten = self.gone;
-        batch.notice = self.notice;
-        for run in &self.canaries {
-            match log.failed_again(run).await {
-                Ok(Some(failed_again)) => {
-                    let canary = Canary { replayed: run.acted(), failed_again };
-                    batch.canaries.insert(run.run.id.clone(), canary);
-                }
-                Ok(None) => {}
-                // Asked again at the next turn; other runs go on.
-                Err(error) => {
-                    tracing::debug!(%error, "what became of a run's first letters is not known yet")
-                }
-            }
-        }
-        if batch.is_empty() {
-            return Ok(Turned { owner, batch: None });
-        }
-        let batch = Arc::new(batch);
-        match log.write(self.partition, Arc::clone(&batch)).await {
-            Ok(decided_at) => {
-                owner.written(&batch, &decided_at);
-                Ok(Turned { owner, batch: Some(batch) })
-            }
-            Err(why) => Err(Failure::NotWritten(batch, why)),
-        }
     }
 }
 
