@@ -3,6 +3,7 @@
 //! All that blocks happens on one thread: a transaction takes some 5 ms, and each partition has one a second at most.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -123,10 +124,10 @@ impl KafkaLetterLog {
         act: impl FnOnce(&mut Desk) -> Result<T, NotWritten> + Send + 'static,
     ) -> LocalBoxFuture<'static, Result<T, NotWritten>> {
         let (reply, answer) = oneshot::channel();
-        // Where the thread has died the answer says so.
+        // Where the thread has panicked the answer says so.
         let _ = self.work.send(Box::new(move |desk| drop(reply.send(act(desk)))));
-        let died = NotWritten::Failed("the thread of the dead letter queue has died".into());
-        answer.map(|answer| answer.unwrap_or(Err(died))).boxed_local()
+        let panicked = NotWritten::Failed("the thread of the dead letter queue has panicked".into());
+        answer.map(|answer| answer.unwrap_or(Err(panicked))).boxed_local()
     }
 
     fn ask_in_words<T: Send + 'static>(
@@ -255,7 +256,12 @@ impl Desk {
             match to_do.recv_timeout(BETWEEN_LOOKS) {
                 // What waits in the queue is not begun any more.
                 Ok(_) if stopped.load(Ordering::Acquire) => return,
-                Ok(work) => work(self),
+                Ok(work) => {
+                    // Whoever asked hears of it, for nobody answers; what it was at may be half done.
+                    if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+                        self.scribes.clear();
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
@@ -321,6 +327,11 @@ impl Desk {
             wanted.range(..below).filter_map(|(_, decided_at)| *decided_at).collect();
         let decisions =
             self.fetcher.fetch(&self.kafka.decisions_topic, partition, &decided_at, FETCH_TIMEOUT)?;
+        // Without it the letter's history would begin anew: the brokers may say that a transaction has ended before it can
+        // be read.
+        if decisions.len() < decided_at.len() {
+            return Err("not all decisions that were made can be read yet".into());
+        }
         let mut before: HashMap<i64, _> = decisions
             .into_iter()
             .filter_map(|record| match Said::read(record.key.as_deref()?, record.value.as_deref())? {
