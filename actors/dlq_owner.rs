@@ -5,7 +5,7 @@
 //! no more, and no wait is inside one, for what an open transaction holds up are the readers of the main queue. After any
 //! failure the partition is opened anew, so that what is known of it is what the topic says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use crate::dlq_turn::{Failure, Turn, Turned};
 use crate::domain::letters::decision::{State, Step};
-use crate::domain::letters::owner::{Batch, Notice, Opened, Owner, Task};
-use crate::domain::letters::run::{Canary, JUDGE, Tracked};
-use crate::domain::letters::runs::Leftovers;
+use crate::domain::letters::lessons::Lessons;
+use crate::domain::letters::owner::{Batch, Notice, Opened, Owner};
+use crate::domain::letters::refusal::{Refusal, Refusals};
+use crate::domain::letters::run::{JUDGE, Tracked};
 use crate::guard::DeathGuard;
 use crate::line::Line;
 use crate::messages::{AreYouAlive, Event, Retire};
@@ -25,9 +27,6 @@ use crate::seldom::Seldom;
 
 /// Between two batches, of all partitions together.
 const TURN: Duration = Duration::from_secs(1);
-/// The wait after a failure; each further one doubles it, up to [`LONGEST_WAIT`].
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A partition with nothing to do is let go after so many turns: its producer has four threads.
 const IDLE_TURNS: u32 = 30;
 /// So many decisions of letters that have left, and so many runs, are taken off at once.
@@ -52,8 +51,10 @@ pub struct DlqOwner {
     partitions: BTreeMap<i32, Desk>,
     /// The partition that had its turn last.
     last: i32,
-    /// Letters whose jobs the queue does not take, by partition.
-    refused: BTreeMap<i32, BTreeSet<i64>>,
+    /// By partition.
+    refusals: BTreeMap<i32, Refusals>,
+    /// By partition.
+    lessons: BTreeMap<i32, Lessons>,
     failures: Seldom,
     retiring: bool,
 }
@@ -62,7 +63,6 @@ pub struct DlqOwner {
 enum Desk {
     Closed {
         until: Instant,
-        wait: Duration,
     },
     /// Being opened, or a batch of it is under way.
     Busy,
@@ -79,19 +79,7 @@ enum Desk {
 struct TurnEnded {
     partition: i32,
     began: Instant,
-    result: Result<Turned, Failed>,
-}
-
-struct Turned {
-    owner: Box<Owner>,
-    batch: Option<Arc<Batch>>,
-}
-
-struct Failed {
-    error: String,
-    wait: Duration,
-    /// Letters whose jobs the queue does not take.
-    refused: Vec<i64>,
+    result: Result<Turned, Failure>,
 }
 
 impl DlqOwner {
@@ -101,7 +89,8 @@ impl DlqOwner {
             guard,
             partitions: BTreeMap::new(),
             last: -1,
-            refused: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            lessons: BTreeMap::new(),
             failures: Seldom::new(BETWEEN_LINES),
             retiring: false,
         }
@@ -118,6 +107,8 @@ impl DlqOwner {
             // A task that is under way ends first: what it writes must not meet what a later opening made.
             if !matches!(self.partitions.get(&partition), Some(Desk::Busy)) {
                 self.partitions.remove(&partition);
+                self.lessons.remove(&partition);
+                self.refusals.remove(&partition);
             }
         }
         let runs = self.parts.log.runs();
@@ -139,24 +130,29 @@ impl DlqOwner {
         let cadence = TURN * u32::try_from(at_work).unwrap_or(u32::MAX).max(1);
         let now = Instant::now();
         let now_ms = self.parts.clock.now().timestamp_millis();
-        let due = self.parts.log.due(partition, now_ms);
+        let refused = self.refusals.entry(partition).or_default().standing(now.into_std());
+        let mut due = self.parts.log.due(partition, now_ms);
+        due.retain(|due| {
+            let (letter, letter_timestamp_ms) = (due.offset, due.timestamp_ms);
+            !refused.contains(&Refusal::Decision { letter, letter_timestamp_ms })
+        });
         let left_below = self.parts.log.left_below(partition);
         let ours = runs.iter().any(|run| !run.next(partition, 1).is_empty());
         let judges = partition == JUDGE && runs.iter().any(Tracked::asks_for_its_canary);
-        let notice = (partition == JUDGE).then(|| self.parts.log.notice(now_ms)).flatten();
+        let may_tell = partition == JUDGE && !refused.contains(&Refusal::Notice);
+        let notice = may_tell.then(|| self.parts.log.notice(now_ms)).flatten();
         let leftovers = self.parts.log.leftovers(partition, now_ms);
         let sweeps =
             left_below.is_some() || leftovers.as_ref().is_some_and(|leftovers| !leftovers.is_empty());
         let has_work = ours || judges || !due.is_empty() || sweeps || notice.is_some();
-        let first = || Desk::Closed { until: now, wait: SHORTEST_WAIT };
+        let first = || Desk::Closed { until: now };
         let desk = self.partitions.entry(partition).or_insert_with(first);
         match desk {
             Desk::Busy => {}
-            Desk::Closed { until, wait } => {
+            Desk::Closed { until } => {
                 if has_work && *until <= now {
-                    let wait = *wait;
                     *desk = Desk::Busy;
-                    self.open(partition, wait, ctx);
+                    self.open(partition, ctx);
                 }
             }
             Desk::Open { idle_turns, .. } if !has_work => {
@@ -172,21 +168,30 @@ impl DlqOwner {
                     return false;
                 };
                 let passed = now.duration_since(last_turn);
-                let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed, cadence);
-                let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, FORGOTTEN_AT_ONCE));
-                let leftovers = leftovers.map(|left| owner.still_left(left, FORGOTTEN_AT_ONCE));
+                let most = self.lessons.entry(partition).or_default().most();
+                let tasks = owner.plan(runs, &due, self.parts.log.redrive_rate(), passed, cadence, most);
+                let most = most.min(FORGOTTEN_AT_ONCE);
+                let gone = left_below.map_or_else(Vec::new, |low| owner.to_forget(low, most));
+                let leftovers = leftovers.map(|left| owner.still_left(left, most)).unwrap_or_default();
                 let canaries =
                     runs.iter().filter(|run| judges && run.asks_for_its_canary()).cloned().collect();
                 let notice =
                     notice.filter(|_| owner.may_notify(now_ms)).map(|job| Notice { at_ms: now_ms, job });
-                let leftovers = leftovers.unwrap_or_default();
-                let work =
-                    Work { parts: self.parts.clone(), partition, tasks, gone, leftovers, canaries, notice };
-                if work.is_nothing() {
+                let turn = Turn {
+                    parts: self.parts.clone(),
+                    partition,
+                    tasks,
+                    refused,
+                    gone,
+                    leftovers,
+                    canaries,
+                    notice,
+                };
+                if turn.is_nothing() {
                     *desk = Desk::Open { owner, last_turn: now, idle_turns: 0 };
                     return false;
                 }
-                self.spawn(partition, ctx, async move { work.carry_out(owner).await });
+                self.spawn(partition, ctx, async move { turn.carry_out(owner).await });
                 return true;
             }
         }
@@ -214,14 +219,11 @@ impl DlqOwner {
         }
     }
 
-    fn open(&self, partition: i32, wait: Duration, ctx: &mut Context<Self>) {
+    fn open(&self, partition: i32, ctx: &mut Context<Self>) {
         let opening = self.parts.log.open(partition);
-        let refused = self.refused.get(&partition).cloned().unwrap_or_default();
         self.spawn(partition, ctx, async move {
-            let longer = (wait * 2).min(LONGEST_WAIT);
-            let failed = |error| Failed { error, wait: longer, refused: Vec::new() };
-            let opened: Opened = opening.await.map_err(failed)?;
-            Ok(Turned { owner: Box::new(Owner::new(partition, opened, refused)), batch: None })
+            let opened: Opened = opening.await.map_err(Failure::Before)?;
+            Ok(Turned { owner: Box::new(Owner::new(partition, opened)), batch: None })
         });
     }
 
@@ -229,74 +231,11 @@ impl DlqOwner {
         &self,
         partition: i32,
         ctx: &mut Context<Self>,
-        work: impl Future<Output = Result<Turned, Failed>> + 'static,
+        work: impl Future<Output = Result<Turned, Failure>> + 'static,
     ) {
         let began = Instant::now();
         let ended = move |result| TurnEnded { partition, began, result };
         ctx.spawn(work.into_actor(self).map(move |result, _, ctx| ctx.notify(ended(result))));
-    }
-}
-
-/// One batch of a partition.
-struct Work {
-    parts: DlqOwnerParts,
-    partition: i32,
-    tasks: Vec<Task>,
-    gone: Vec<i64>,
-    leftovers: Leftovers,
-    /// Runs whose first letters are to be judged.
-    canaries: Vec<Tracked>,
-    notice: Option<Notice>,
-}
-
-impl Work {
-    fn is_nothing(&self) -> bool {
-        let nobody = self.tasks.is_empty() && self.gone.is_empty() && self.leftovers.is_empty();
-        nobody && self.canaries.is_empty() && self.notice.is_none()
-    }
-
-    async fn carry_out(mut self, mut owner: Box<Owner>) -> Result<Turned, Failed> {
-        let in_words = |error: String| Failed { error, wait: SHORTEST_WAIT, refused: Vec::new() };
-        let log = &self.parts.log;
-        let fetched = match self.tasks.is_empty() {
-            true => Default::default(),
-            false => log.fetch(self.partition, &self.tasks).await.map_err(in_words)?,
-        };
-        self.tasks.retain(|task| task.offset < fetched.below);
-        let now_ms = self.parts.clock.now().timestamp_millis();
-        let mut batch = owner.conclude(self.tasks, &fetched.letters, self.parts.max_replays, now_ms);
-        batch.forgotten = self.gone;
-        batch.leftovers = self.leftovers;
-        batch.notice = self.notice;
-        for run in &self.canaries {
-            match log.failed_again(run).await {
-                Ok(Some(failed_again)) => {
-                    let canary = Canary { replayed: run.acted(), failed_again };
-                    batch.canaries.insert(run.run.id.clone(), canary);
-                }
-                Ok(None) => {}
-                // Asked again at the next turn; other runs go on.
-                Err(error) => {
-                    tracing::debug!(%error, "what became of a run's first letters is not known yet")
-                }
-            }
-        }
-        if batch.is_empty() {
-            return Ok(Turned { owner, batch: None });
-        }
-        let batch = Arc::new(batch);
-        match log.write(self.partition, Arc::clone(&batch)).await {
-            Ok(decided_at) => {
-                owner.written(&batch, &decided_at);
-                Ok(Turned { owner, batch: Some(batch) })
-            }
-            Err(NotWritten::Failed(error)) => Err(in_words(error)),
-            Err(NotWritten::TooLarge(refused)) => {
-                self.parts.metrics.send(Event::ReplaysRefused { count: refused.len() as u64 });
-                let error = "jobs are larger than their topic takes: their letters are skipped".to_owned();
-                Err(Failed { error, wait: Duration::ZERO, refused })
-            }
-        }
     }
 }
 
@@ -319,12 +258,34 @@ impl Handler<TurnEnded> for DlqOwner {
             Ok(Turned { owner, batch }) => {
                 *desk = Desk::Open { owner, last_turn: began, idle_turns: 0 };
                 if let Some(batch) = batch {
+                    self.lessons.entry(partition).or_default().written(&batch);
                     self.tell(partition, &batch);
                 }
             }
-            Err(Failed { error, wait, refused }) => {
-                self.refused.entry(partition).or_default().extend(refused);
-                *desk = Desk::Closed { until: Instant::now() + wait, wait: wait.max(SHORTEST_WAIT) };
+            Err(failure) => {
+                let lessons = self.lessons.entry(partition).or_default();
+                let (error, wait) = match failure {
+                    Failure::Before(error) => (error, lessons.next_wait()),
+                    Failure::NotWritten(batch, NotWritten::Failed(error)) => {
+                        lessons.not_written(&batch);
+                        (error, lessons.next_wait())
+                    }
+                    Failure::NotWritten(_, NotWritten::TooLargeTogether) => {
+                        lessons.too_large_together();
+                        ("one of the jobs is larger than the topic takes".to_owned(), Duration::ZERO)
+                    }
+                    Failure::NotWritten(_, NotWritten::TooLarge(refused)) => {
+                        let jobs =
+                            refused.iter().filter(|of| matches!(of, Refusal::Job { .. })).count() as u64;
+                        self.parts.metrics.send(Event::ReplaysRefused { count: jobs });
+                        let refusals = self.refusals.entry(partition).or_default();
+                        let is_new = refusals.hear(refused, Instant::now().into_std());
+                        let error = "records are larger than their topic takes: they are left out";
+                        // What is not known by name can't be left out.
+                        (error.to_owned(), if is_new { Duration::ZERO } else { lessons.next_wait() })
+                    }
+                };
+                *desk = Desk::Closed { until: Instant::now() + wait };
                 self.parts.log.close(partition);
                 if let Some(more) = self.failures.may_say(Instant::now()) {
                     tracing::warn!(partition, %error, more, "letters can't be acted on just now, trying again");

@@ -47,6 +47,7 @@ pub mod attempt;
 pub mod consumer;
 pub mod dead_letters;
 pub mod dlq_owner;
+mod dlq_turn;
 pub mod mailer;
 pub mod metrics;
 pub mod pool;

@@ -16,6 +16,7 @@ use crate::domain::job::{DeadLetter, Record};
 use crate::domain::letters::decision::State;
 use crate::domain::letters::owner::{Batch, Letter, Opened, Task};
 use crate::domain::letters::redrive::Due;
+use crate::domain::letters::refusal::Refusal;
 use crate::domain::letters::run::Tracked;
 use crate::domain::letters::runs::Leftovers;
 use crate::domain::topic_partition::{Topic, TopicPartition};
@@ -314,8 +315,11 @@ pub struct Fetched {
 /// Why a batch was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotWritten {
-    /// The brokers take no record this large: the jobs of these letters, by offset.
-    TooLarge(Vec<i64>),
+    /// The brokers take no records this large; none are named where it is none of those that the batch can do without.
+    TooLarge(Vec<Refusal>),
+    /// Records that went together are too large, one of them at least. Once it is opened anew they go one by one, which takes
+    /// longer: fewer should.
+    TooLargeTogether,
     /// In words.
     Failed(String),
 }

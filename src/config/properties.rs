@@ -28,6 +28,7 @@ const FIXED: &[&str] = &[
     "auto.commit.*",
     "auto.offset.reset",
     "isolation.level",
+    "enable.partition.eof",
     "acks",
     "request.required.acks",
     "enable.idempotence",

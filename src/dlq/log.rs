@@ -3,6 +3,7 @@
 //! All that blocks happens on one thread: a transaction takes some 5 ms, and each partition has one a second at most.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Known, MAX_BATCH, Opened, Task};
 use mailroom_actors::domain::letters::redrive::{Due, Redrive};
+use mailroom_actors::domain::letters::refusal::Refusal;
 use mailroom_actors::domain::letters::run::Tracked;
 use mailroom_actors::domain::letters::runs::Leftovers;
 use mailroom_actors::ports::{Census, Fetched, LetterLog, NotWritten};
@@ -31,7 +33,7 @@ use crate::config;
 use crate::kafka::StartProblem;
 use crate::kafka::fetch::Fetcher;
 use crate::kafka::membership::Membership;
-use crate::kafka::scribe::{Entry, Outgoing, Scribe, Unwritten};
+use crate::kafka::scribe::{Entry, Outgoing, Part, Scribe, Unwritten};
 use crate::kafka::threads::Thread;
 use crate::kafka::topics;
 
@@ -44,8 +46,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 const BETWEEN_SCANS: Duration = Duration::from_secs(5);
 /// So long a stop waits for what is being written.
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(6);
-/// So many bytes of letters are fetched for one batch, and one more.
-const MAX_FETCHED_BYTES: usize = 32 * 1024 * 1024;
+/// So many bytes of letters are fetched for one batch, and one letter more: a transaction of more may not end in time.
+const MAX_FETCHED_BYTES: usize = 4 * 1024 * 1024;
 
 /// See the module's text.
 pub struct KafkaLetterLog {
@@ -123,10 +125,10 @@ impl KafkaLetterLog {
         act: impl FnOnce(&mut Desk) -> Result<T, NotWritten> + Send + 'static,
     ) -> LocalBoxFuture<'static, Result<T, NotWritten>> {
         let (reply, answer) = oneshot::channel();
-        // Where the thread has died the answer says so.
+        // Where the thread has panicked the answer says so.
         let _ = self.work.send(Box::new(move |desk| drop(reply.send(act(desk)))));
-        let died = NotWritten::Failed("the thread of the dead letter queue has died".into());
-        answer.map(|answer| answer.unwrap_or(Err(died))).boxed_local()
+        let panicked = NotWritten::Failed("the thread of the dead letter queue has panicked".into());
+        answer.map(|answer| answer.unwrap_or(Err(panicked))).boxed_local()
     }
 
     fn ask_in_words<T: Send + 'static>(
@@ -136,7 +138,7 @@ impl KafkaLetterLog {
         let answer = self.ask(move |desk| act(desk).map_err(NotWritten::Failed));
         let words = |problem| match problem {
             NotWritten::Failed(words) => words,
-            NotWritten::TooLarge(_) => "a record is too large".to_owned(),
+            NotWritten::TooLarge(_) | NotWritten::TooLargeTogether => "a record is too large".to_owned(),
         };
         answer.map(move |answer| answer.map_err(words)).boxed_local()
     }
@@ -259,7 +261,12 @@ impl Desk {
             match to_do.recv_timeout(BETWEEN_LOOKS) {
                 // What waits in the queue is not begun any more.
                 Ok(_) if stopped.load(Ordering::Acquire) => return,
-                Ok(work) => work(self),
+                Ok(work) => {
+                    // Whoever asked hears of it, for nobody answers; what it was at may be half done.
+                    if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+                        self.scribes.clear();
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
@@ -328,6 +335,11 @@ impl Desk {
             wanted.range(..below).filter_map(|(_, decided_at)| *decided_at).collect();
         let decisions =
             self.fetcher.fetch(&self.kafka.decisions_topic, partition, &decided_at, FETCH_TIMEOUT)?;
+        // Without it the letter's history would begin anew: the brokers may say that a transaction has ended before it can
+        // be read.
+        if decisions.len() < decided_at.len() {
+            return Err("not all decisions that were made can be read yet".into());
+        }
         let mut before: HashMap<i64, _> = decisions
             .into_iter()
             .filter_map(|record| match Said::read(record.key.as_deref()?, record.value.as_deref())? {
@@ -377,12 +389,14 @@ impl Desk {
             }
             Unwritten::TooLargeTogether => {
                 self.singly.insert(partition);
-                NotWritten::Failed("one of the jobs is larger than the topic takes".into())
+                NotWritten::TooLargeTogether
             }
-            Unwritten::TooLarge(places) => {
-                let letters =
-                    places.iter().filter_map(|place| Some(batch.acts.get(*place)?.letter.offset)).collect();
-                NotWritten::TooLarge(letters)
+            Unwritten::TooLarge(Part::Job, places) => NotWritten::TooLarge(
+                places.into_iter().filter_map(|place| Refusal::of_job_at(place, batch)).collect(),
+            ),
+            Unwritten::TooLarge(Part::Said, places) => {
+                let acts = places.into_iter().filter_map(|place| batch.acts.get(place));
+                NotWritten::TooLarge(acts.map(Refusal::of_decision).collect())
             }
         })?;
         self.singly.remove(&partition);

@@ -48,7 +48,8 @@ impl OutOfRange {
         let reason = member.consumer.context().take_error().map(|(_, text)| text).unwrap_or_default();
         let known = member.watched.last(partition);
         tracing::error!(
-            %partition,
+            topic = member.topics.name(partition.topic).as_ref(),
+            partition = partition.number,
             due = offset,
             low = known.map(|w| w.0),
             high = known.map(|w| w.1),

@@ -84,7 +84,8 @@ impl Partitions {
         self.remove(name);
         let Some(mut queue) = consumer.split_partition_queue(topics.name(name.topic), name.number) else {
             tracing::error!(
-                partition = %name,
+                topic = topics.name(name.topic).as_ref(),
+                partition = name.number,
                 "the partition has no queue of its own: it is read unbounded"
             );
             return;

@@ -23,6 +23,9 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// rdkafka 0.39 waits so long whatever comes meanwhile, and the transaction is open.
 const POLL: Duration = Duration::from_millis(1);
+/// An abort is asked for so long at a time, and between two times what was reported is taken.
+const ABORT_SLICE: Duration = Duration::from_millis(20);
+const ABORT_POLL: Duration = Duration::from_millis(5);
 /// Records go together up to this: few requests, and no topic takes less. A larger one goes alone.
 const TOGETHER_BYTES: &str = "65536";
 /// How long the first waits for the others.
@@ -46,11 +49,18 @@ pub struct Entry {
     pub said: Outgoing,
 }
 
+/// Which record of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Job,
+    Said,
+}
+
 /// Why not all was written, or it is not known. Either way the scribe is done for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unwritten {
     /// The brokers take no records as large as those of these entries, by their places.
-    TooLarge(Vec<usize>),
+    TooLarge(Part, Vec<usize>),
     /// Records that went together are too large, one of them at least: a scribe that sends them one by one finds out which.
     TooLargeTogether,
     Failed(String),
@@ -81,8 +91,11 @@ impl Scribe {
         if singly {
             properties.set("batch.num.messages", "1");
         } else {
-            properties.set("batch.size", TOGETHER_BYTES).set("linger.ms", GATHERING_MS);
+            properties.set("batch.size", TOGETHER_BYTES);
         }
+        // What goes alone would wait for others in vain.
+        let gathers = transactional && !singly;
+        properties.set("linger.ms", if gathers { GATHERING_MS } else { "0" });
         if transactional {
             within_a_transaction(&mut properties, &format!("{}-dlq-{partition}", config.group));
         }
@@ -100,7 +113,8 @@ impl Scribe {
     }
 
     /// Writes all entries, and returns the offsets of what is said. Without transactions each job is acknowledged before
-    /// what is said of it is sent, and both before the next job. Blocks, 5 s at most.
+    /// what is said of it is sent, and both before the next job. Blocks, 5 s at most; without transactions until what is
+    /// begun by then is done.
     ///
     /// # Errors
     /// [`Unwritten`].
@@ -121,10 +135,22 @@ impl Scribe {
             }
             Err(unwritten) => {
                 // Else the brokers end it after 5 s, and readers of the queue wait so long.
-                if let Err(error) = self.producer.abort_transaction(left()) {
+                if let Err(error) = self.abort(deadline.max(Instant::now() + Duration::from_millis(100))) {
                     tracing::debug!(%error, "a transaction could not be ended");
                 }
                 Err(unwritten)
+            }
+        }
+    }
+
+    /// librdkafka waits until all that is out has been reported on, and hands the reports to nobody but who polls.
+    fn abort(&self, deadline: Instant) -> Result<(), KafkaError> {
+        loop {
+            match self.producer.abort_transaction(ABORT_SLICE) {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
+                    self.producer.poll(ABORT_POLL);
+                }
+                result => return result,
             }
         }
     }
@@ -135,17 +161,21 @@ impl Scribe {
         entries: &[Entry],
         deadline: Instant,
     ) -> Result<Vec<i64>, Unwritten> {
-        let offsets = self.put(said(0, entries), deadline)?;
-        self.put(jobs(0, entries), deadline)?;
+        let offsets = self.put(Part::Said, said(0, entries), deadline)?;
+        self.put(Part::Job, jobs(0, entries), deadline)?;
         Ok(offsets)
     }
 
     fn put_one_after_the_other(&self, entries: &[Entry], deadline: Instant) -> Result<Vec<i64>, Unwritten> {
         let mut offsets = Vec::with_capacity(entries.len());
         for entries in entries.chunk_by(|_, next| next.job.is_none()) {
+            // Between a job and what is said of it that would send the job once more.
+            if Instant::now() >= deadline {
+                return Err(Unwritten::Failed("not all was acknowledged in time".into()));
+            }
             let first = offsets.len();
-            self.put(jobs(first, entries), deadline)?;
-            offsets.extend(self.put(said(first, entries), deadline)?);
+            self.put(Part::Job, jobs(first, entries), Instant::now() + WRITE_TIMEOUT)?;
+            offsets.extend(self.put(Part::Said, said(first, entries), Instant::now() + WRITE_TIMEOUT)?);
         }
         Ok(offsets)
     }
@@ -153,6 +183,7 @@ impl Scribe {
     /// Returns the offset of each record once all are acknowledged.
     fn put<'a>(
         &self,
+        part: Part,
         records: impl Iterator<Item = (usize, &'a Outgoing)>,
         deadline: Instant,
     ) -> Result<Vec<i64>, Unwritten> {
@@ -161,7 +192,7 @@ impl Scribe {
         for (place, record) in records {
             match self.enqueue(record, place) {
                 Ok(()) => {}
-                Err(error) if is_too_large(&error) => return Err(Unwritten::TooLarge(vec![place])),
+                Err(error) if is_too_large(&error) => return Err(Unwritten::TooLarge(part, vec![place])),
                 Err(error) => return Err(Unwritten::Failed(error.to_string())),
             }
             count += 1;
@@ -177,10 +208,12 @@ impl Scribe {
             }
             self.producer.poll(POLL);
         }
-        self.producer.context().take().map_err(|unwritten| match unwritten {
-            Unwritten::TooLarge(_) if !self.singly && count > 1 => Unwritten::TooLargeTogether,
-            unwritten => unwritten,
-        })
+        match self.producer.context().take() {
+            Ok(offsets) => Ok(offsets),
+            Err(Failed::TooLarge(_)) if !self.singly && count > 1 => Err(Unwritten::TooLargeTogether),
+            Err(Failed::TooLarge(places)) => Err(Unwritten::TooLarge(part, places)),
+            Err(Failed::Otherwise(error)) => Err(Unwritten::Failed(error)),
+        }
     }
 
     fn enqueue(&self, record: &Outgoing, place: usize) -> Result<(), KafkaError> {
@@ -212,6 +245,13 @@ fn within_a_transaction(properties: &mut ClientConfig, id: &str) {
     properties.set("delivery.timeout.ms", "4500").set("request.timeout.ms", "4500");
 }
 
+enum Failed {
+    /// These, by their places.
+    TooLarge(Vec<usize>),
+    /// In words.
+    Otherwise(String),
+}
+
 /// What became of the records of one write.
 struct Receipts {
     log: ClientLog,
@@ -235,14 +275,14 @@ impl Receipts {
         self.receipts.lock().values().any(Result::is_err)
     }
 
-    fn take(&self) -> Result<Vec<i64>, Unwritten> {
+    fn take(&self) -> Result<Vec<i64>, Failed> {
         let receipts = std::mem::take(&mut *self.receipts.lock());
         let too_large = receipts.iter().filter(|(_, of)| of.as_ref().is_err_and(is_too_large));
         let too_large: Vec<usize> = too_large.map(|(place, _)| *place).collect();
         if !too_large.is_empty() {
-            return Err(Unwritten::TooLarge(too_large));
+            return Err(Failed::TooLarge(too_large));
         }
-        receipts.into_values().collect::<Result<_, _>>().map_err(|error| Unwritten::Failed(error.to_string()))
+        receipts.into_values().collect::<Result<_, _>>().map_err(|error| Failed::Otherwise(error.to_string()))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::decision::{Decision, State, Step};
 use super::name::LetterName;
 use super::redrive::{Due, Plan};
+use super::refusal::Refusal;
 use super::rules::{Action, Facts, Rules, Skip};
 use super::run::{Canary, Progress, Run, Tracked};
 use super::runs::Leftovers;
@@ -60,7 +61,7 @@ pub struct Task {
 #[derive(Clone, Debug)]
 pub enum Purpose {
     Run(Arc<Run>),
-    Redrive(Plan),
+    Redrive(Due),
 }
 
 /// A letter that was fetched.
@@ -117,6 +118,11 @@ pub struct Act {
 }
 
 impl Batch {
+    /// How many letters it is about.
+    pub fn size(&self) -> usize {
+        self.acts.len() + self.forgotten.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.acts.is_empty()
             && self.progress.is_empty()
@@ -134,18 +140,15 @@ pub struct Owner {
     opened: Opened,
     /// Letters that each run may act on by now; the redriver's under the empty name.
     credit: HashMap<String, f64>,
-    /// Letters whose jobs the queue does not take.
-    refused: BTreeSet<i64>,
 }
 
 impl Owner {
-    /// `refused` are letters whose jobs the queue does not take, whoever asks: they are too large for it.
-    pub fn new(partition: i32, opened: Opened, refused: BTreeSet<i64>) -> Owner {
-        Owner { partition, opened, credit: HashMap::new(), refused }
+    pub fn new(partition: i32, opened: Opened) -> Owner {
+        Owner { partition, opened, credit: HashMap::new() }
     }
 
     /// The next letters: of the runs under way what their rates allow, `passed` since the last time; of those that are
-    /// due to the redriver what `redrive_rate` (letters a second) allows. A turn comes every `cadence`.
+    /// due to the redriver what `redrive_rate` (letters a second) allows. A turn comes every `cadence`. They are `most` at most.
     pub fn plan(
         &mut self,
         runs: &[Tracked],
@@ -153,6 +156,7 @@ impl Owner {
         redrive_rate: f64,
         passed: Duration,
         cadence: Duration,
+        most: usize,
     ) -> Vec<Task> {
         let mut tasks = Vec::new();
         self.credit.retain(|id, _| id.is_empty() || runs.iter().any(|run| run.run.id == *id));
@@ -165,20 +169,20 @@ impl Owner {
             }
             let allowed = self.allowed(&run.run.id, run.share(self.partition), passed, cadence);
             // The others have a share of the batch too, and so has the redriver.
-            let left = (MAX_BATCH - tasks.len()).div_ceil(runs.len() - served + 1);
+            let left = (most - tasks.len()).div_ceil(runs.len() - served + 1);
             for offset in run.next(self.partition, allowed.min(left)) {
                 tasks.push(self.task(offset, Purpose::Run(Arc::clone(&run.run))));
             }
         }
         let allowed = self.allowed("", redrive_rate, passed, cadence);
-        let left = MAX_BATCH - tasks.len();
+        let left = most - tasks.len();
         let waits = |due: &&Due| {
             let known = self.opened.known.get(&due.offset);
             let known = known.filter(|known| known.letter_timestamp_ms == due.timestamp_ms);
             known.is_none_or(|known| known.state == State::Waiting)
         };
         for due in due.iter().filter(waits).take(allowed.min(left)) {
-            tasks.push(self.task(due.offset, Purpose::Redrive(due.plan)));
+            tasks.push(self.task(due.offset, Purpose::Redrive(*due)));
         }
         tasks
     }
@@ -194,11 +198,13 @@ impl Owner {
         Task { offset, decided_at: self.opened.known.get(&offset).map(|known| known.decided_at), purpose }
     }
 
-    /// What becomes of the planned letters. One that was not found is skipped, for it has left the queue.
+    /// What becomes of the planned letters. One that was not found is skipped, for it has left the queue; and so is what is
+    /// `refused`, whoever asks.
     pub fn conclude(
         &self,
         tasks: Vec<Task>,
         fetched: &HashMap<i64, Letter>,
+        refused: &BTreeSet<Refusal>,
         redrive_max_replays: u32,
         now_ms: i64,
     ) -> Batch {
@@ -207,7 +213,9 @@ impl Owner {
         for task in tasks {
             let letter = fetched.get(&task.offset);
             let before = decided.get(&task.offset).cloned();
-            let verdict = self.judge(&task, letter, before, redrive_max_replays, now_ms);
+            let verdict = self
+                .judge(&task, letter, before, redrive_max_replays, now_ms)
+                .and_then(|act| without_what_is_refused(act, &task.purpose, refused));
             if let Purpose::Run(run) = &task.purpose {
                 let known = self.opened.progress.get(&run.id).copied();
                 let progress = batch.progress.entry(run.id.clone()).or_insert(known.unwrap_or_default());
@@ -252,10 +260,14 @@ impl Owner {
                 }
                 (run.rules.judge(&facts, now_ms)?, Some(run.id.clone()), run.by.clone(), run.reason.clone())
             }
-            Purpose::Redrive(Plan::Park) if facts.state == State::Waiting => {
+            // It is another letter, on a queue that was made anew since.
+            Purpose::Redrive(due) if due.timestamp_ms != letter.timestamp_ms => {
+                return Err(Skip::Undecodable);
+            }
+            Purpose::Redrive(Due { plan: Plan::Park, .. }) if facts.state == State::Waiting => {
                 (State::Parked, None, REDRIVER.to_owned(), "no wait is left".to_owned())
             }
-            Purpose::Redrive(Plan::ReplayAt(_)) if facts.state == State::Waiting => {
+            Purpose::Redrive(Due { plan: Plan::ReplayAt(_), .. }) if facts.state == State::Waiting => {
                 let (include_permanent, include_parked) = (true, false);
                 let max_replays = redrive_max_replays;
                 let rules = Rules { action: Action::Replay, include_permanent, include_parked, max_replays };
@@ -268,12 +280,6 @@ impl Owner {
                 (made, None, REDRIVER.to_owned(), "its wait is over".to_owned())
             }
             Purpose::Redrive(_) => return Err(Skip::Already),
-        };
-        let is_refused = made == State::Replayed && self.refused.contains(&task.offset);
-        let made = match &task.purpose {
-            Purpose::Run(_) if is_refused => return Err(Skip::Undecodable),
-            Purpose::Redrive(_) if is_refused => State::Parked,
-            _ => made,
         };
         let step = Step { state: made, run, by, reason, at_ms: now_ms, round: 0 };
         let decision = Decision::after(before.or(letter.before.clone()), letter.timestamp_ms, step);
@@ -323,7 +329,8 @@ impl Owner {
 
     /// Whether somebody may be told of parked letters again.
     pub fn may_notify(&self, now_ms: i64) -> bool {
-        self.opened.notified_ms.is_none_or(|at_ms| now_ms - at_ms >= BETWEEN_NOTICES_MS)
+        // One from the future was written by a clock that was ahead.
+        !self.opened.notified_ms.is_some_and(|at_ms| (0..BETWEEN_NOTICES_MS).contains(&(now_ms - at_ms)))
     }
 
     /// Letters below `low` have left the queue: their decisions are to be taken off, at most so many at once.
@@ -341,6 +348,27 @@ impl Owner {
         runs.truncate(limit);
         progress.truncate(limit);
         Leftovers { runs, progress }
+    }
+}
+
+/// A job that the redriver can't put back a human must look at.
+fn without_what_is_refused(
+    mut act: Act,
+    purpose: &Purpose,
+    refused: &BTreeSet<Refusal>,
+) -> Result<Act, Skip> {
+    let is_refused = |refusal| refused.contains(&refusal);
+    if is_refused(Refusal::of_decision(&act)) {
+        return Err(Skip::Undecodable);
+    }
+    match (Refusal::of_job(&act).is_some_and(is_refused), purpose) {
+        (false, _) => Ok(act),
+        (true, Purpose::Run(_)) => Err(Skip::Undecodable),
+        (true, Purpose::Redrive(_)) => {
+            act.job = None;
+            act.decision.latest.state = State::Parked;
+            Ok(act)
+        }
     }
 }
 

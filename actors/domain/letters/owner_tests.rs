@@ -13,6 +13,7 @@ struct World {
     letters: BTreeMap<i64, Letter>,
     opened: Opened,
     decisions: Vec<Decision>,
+    refused: BTreeSet<Refusal>,
     /// How often each letter's job was put back on its queue.
     replays: BTreeMap<i64, u32>,
 }
@@ -45,7 +46,7 @@ impl World {
                 *self.replays.entry(act.letter.offset).or_default() += 1;
             }
         }
-        let mut owner = Owner::new(0, std::mem::take(&mut self.opened), BTreeSet::new());
+        let mut owner = Owner::new(0, std::mem::take(&mut self.opened));
         owner.written(batch, &decided_at);
         self.opened = owner.opened;
         decided_at
@@ -53,9 +54,9 @@ impl World {
 
     /// One turn of an owner whose transaction is taken.
     fn turn(&mut self, owner: &mut Owner, runs: &[Tracked], due: &[Due]) -> Batch {
-        let tasks = owner.plan(runs, due, 1000.0, SECOND, SECOND);
+        let tasks = owner.plan(runs, due, 1000.0, SECOND, SECOND, MAX_BATCH);
         let fetched = self.fetch(&tasks);
-        let batch = owner.conclude(tasks, &fetched, 5, 1_000);
+        let batch = owner.conclude(tasks, &fetched, &self.refused, 5, 1_000);
         let decided_at = self.write(&batch);
         owner.written(&batch, &decided_at);
         batch
@@ -108,23 +109,23 @@ proptest! {
         // Two runs over some of the same letters, and the redriver over all.
         let runs = [run("a", Action::Replay, 0..25, 3.0), run("b", Action::Replay, overlap..40, 4.0)];
         let due: Vec<_> = (0..40).map(|offset| due_at(offset, Plan::ReplayAt(0))).collect();
-        let mut owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+        let mut owner = Owner::new(0, world.opened.clone());
         for event in events.into_iter().chain([0; 40]) {
             let due = if event == 3 { &due[..3] } else { &[] };
             match event {
                 0 | 3 => drop(world.turn(&mut owner, &runs, due)),
                 // Taken, but nobody is told so; or not taken: a new owner begins with what the topic says.
                 1 => {
-                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND);
-                    let batch = owner.conclude(tasks.clone(), &world.fetch(&tasks), 5, 1_000);
+                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND, MAX_BATCH);
+                    let batch = owner.conclude(tasks.clone(), &world.fetch(&tasks), &world.refused, 5, 1_000);
                     world.write(&batch);
-                    owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+                    owner = Owner::new(0, world.opened.clone());
                 }
                 _ => {
-                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND);
+                    let tasks = owner.plan(&runs, due, 1000.0, SECOND, SECOND, MAX_BATCH);
                     let fetched = world.fetch(&tasks);
-                    drop(owner.conclude(tasks, &fetched, 5, 1_000));
-                    owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+                    drop(owner.conclude(tasks, &fetched, &world.refused, 5, 1_000));
+                    owner = Owner::new(0, world.opened.clone());
                 }
             }
         }
@@ -139,17 +140,17 @@ proptest! {
 fn a_run_goes_at_its_rate_and_does_not_make_up_for_lost_time() {
     let mut world = World::with(1_000);
     let runs = [run("a", Action::Replay, 0..1_000, 2.5)];
-    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let mut owner = Owner::new(0, Opened::default());
     let acted: Vec<usize> = (0..4).map(|_| world.turn(&mut owner, &runs, &[]).acts.len()).collect();
     assert_eq!(acted, [2, 3, 2, 3]);
-    assert_eq!(owner.plan(&runs, &[], 0.0, Duration::from_secs(3600), SECOND).len(), 5);
+    assert_eq!(owner.plan(&runs, &[], 0.0, Duration::from_secs(3600), SECOND, MAX_BATCH).len(), 5);
 }
 
 #[test]
 fn a_slow_run_acts_on_a_letter_every_few_seconds() {
     let mut world = World::with(10);
     let runs = [run("a", Action::Replay, 0..10, 0.25)];
-    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let mut owner = Owner::new(0, Opened::default());
     let acted: Vec<usize> = (0..9).map(|_| world.turn(&mut owner, &runs, &[]).acts.len()).collect();
     assert_eq!(acted, [0, 0, 0, 1, 0, 0, 0, 1, 0]);
 }
@@ -161,7 +162,8 @@ fn what_is_gone_newer_than_asked_for_or_too_large_is_skipped_and_blocks_nothing(
     world.letters.get_mut(&2).unwrap().timestamp_ms = 99;
     let mut asked = run("a", Action::Replay, 0..5, 100.0);
     Arc::get_mut(&mut asked.run).unwrap().newest_ms = 50;
-    let mut owner = Owner::new(0, Opened::default(), [3].into());
+    let mut owner = Owner::new(0, Opened::default());
+    world.refused.insert(Refusal::Job { letter: 3, letter_timestamp_ms: 3, bytes: 3 });
     let batch = world.turn(&mut owner, &[asked], &[]);
     assert_eq!(batch.skipped, BTreeMap::from([(Skip::Undecodable, 3)]));
     assert_eq!(world.replays, BTreeMap::from([(0, 1), (4, 1)]));
@@ -176,7 +178,7 @@ fn decisions_of_a_letter_of_the_same_name_on_an_older_topic_count_for_nothing() 
     let step =
         Step { state: State::Discarded, run: None, by: "x".into(), reason: "y".into(), at_ms: 1, round: 4 };
     world.decisions.push(Decision { letter_timestamp_ms: 77, latest: step, history: vec![] });
-    let mut owner = Owner::new(0, world.opened.clone(), BTreeSet::new());
+    let mut owner = Owner::new(0, world.opened.clone());
     let batch = world.turn(&mut owner, &[run("a", Action::Replay, 0..1, 10.0)], &[]);
     assert_eq!((batch.acts.len(), batch.acts[0].decision.latest.round), (1, 1));
 }
@@ -186,7 +188,7 @@ fn an_edited_job_takes_the_place_of_the_letter_s() {
     let mut world = World::with(1);
     let mut asked = run("a", Action::Replay, 0..1, 10.0);
     Arc::get_mut(&mut asked.run).unwrap().value = Some(b"edited".to_vec());
-    let batch = world.turn(&mut Owner::new(0, Opened::default(), BTreeSet::new()), &[asked], &[]);
+    let batch = world.turn(&mut Owner::new(0, Opened::default()), &[asked], &[]);
     assert_eq!(batch.acts[0].job.as_ref().unwrap().value.as_deref(), Some(&b"edited"[..]));
 }
 
@@ -197,7 +199,7 @@ fn the_redriver_replays_what_is_due_and_parks_what_it_can_not_replay() {
     world.letters.get_mut(&2).unwrap().facts.replay_count = 9;
     let due = [(0, Plan::ReplayAt(0)), (1, Plan::ReplayAt(0)), (2, Plan::ReplayAt(0)), (3, Plan::Park)];
     let due = due.map(|(offset, plan)| due_at(offset, plan));
-    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let mut owner = Owner::new(0, Opened::default());
     let batch = world.turn(&mut owner, &[], &due);
     let made: Vec<State> = batch.acts.iter().map(|act| act.decision.latest.state).collect();
     assert_eq!(made, [State::Replayed, State::Parked, State::Parked, State::Parked]);
@@ -206,9 +208,20 @@ fn the_redriver_replays_what_is_due_and_parks_what_it_can_not_replay() {
 }
 
 #[test]
+fn the_redriver_parks_a_job_that_is_refused_and_leaves_a_letter_of_which_nothing_can_be_said() {
+    let mut world = World::with(2);
+    world.refused.insert(Refusal::Job { letter: 0, letter_timestamp_ms: 0, bytes: 3 });
+    world.refused.insert(Refusal::Decision { letter: 1, letter_timestamp_ms: 1 });
+    let mut owner = Owner::new(0, Opened::default());
+    let batch = world.turn(&mut owner, &[], &[0, 1].map(|offset| due_at(offset, Plan::ReplayAt(0))));
+    assert_eq!(batch.acts.len(), 1);
+    assert_eq!((batch.acts[0].decision.latest.state, batch.acts[0].job.is_none()), (State::Parked, true));
+}
+
+#[test]
 fn decisions_of_letters_that_have_left_are_forgotten() {
     let mut world = World::with(6);
-    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
+    let mut owner = Owner::new(0, Opened::default());
     world.turn(&mut owner, &[run("a", Action::Discard, 0..6, 100.0)], &[]);
     let mut gone = owner.to_forget(4, 100);
     gone.sort_unstable();
@@ -221,7 +234,7 @@ fn decisions_of_letters_that_have_left_are_forgotten() {
 fn a_run_is_taken_off_once_until_its_id_is_used_again() {
     let leftovers = || Leftovers { runs: vec!["a".into(), "b".into()], progress: vec![] };
     let opened = Opened { forgotten_runs: ["a".to_owned()].into(), ..Opened::default() };
-    let mut owner = Owner::new(0, opened, BTreeSet::new());
+    let mut owner = Owner::new(0, opened);
     // The reader is behind.
     let left = owner.still_left(leftovers(), 9);
     assert_eq!(left.runs, ["b"]);
@@ -236,17 +249,40 @@ fn a_run_is_taken_off_once_until_its_id_is_used_again() {
 fn what_a_run_did_before_it_could_say_so_counts_as_done() {
     let mut world = World::with(4);
     let runs = [run("r1", Action::Replay, 0..4, 1000.0)];
-    let mut owner = Owner::new(0, Opened::default(), BTreeSet::new());
-    let tasks = owner.plan(&runs, &[], 0.0, SECOND, SECOND);
-    let mut batch = owner.conclude(tasks, &world.letters.clone().into_iter().collect(), 5, 1_000);
+    let mut owner = Owner::new(0, Opened::default());
+    let tasks = owner.plan(&runs, &[], 0.0, SECOND, SECOND, MAX_BATCH);
+    let mut batch =
+        owner.conclude(tasks, &world.letters.clone().into_iter().collect(), &world.refused, 5, 1_000);
     // As without transactions: two letters were done when the worker died.
     batch.acts.truncate(2);
     batch.progress.clear();
     world.write(&batch);
 
-    let mut next = Owner::new(0, std::mem::take(&mut world.opened), BTreeSet::new());
+    let mut next = Owner::new(0, std::mem::take(&mut world.opened));
     let batch = world.turn(&mut next, &runs, &[]);
     assert_eq!(batch.progress["r1"], Progress { next: 4, acted: 4, skipped: 0 });
     assert!(batch.skipped.is_empty());
     assert!(world.replays.values().all(|times| *times == 1), "{:?}", world.replays);
+}
+
+/// REVIEW: the index is up to 15 s behind a queue that was made anew; the redriver checks no time stamp, a run does.
+#[test]
+fn what_was_due_on_the_former_queue_says_nothing_of_another_letter_of_that_name() {
+    let mut world = World::with(2);
+    for (offset, letter) in &mut world.letters {
+        // Came in just now, and not for a cause that the redriver has to do with.
+        letter.timestamp_ms = 999_000 + offset;
+        letter.facts.cause = Some(Cause::Policy);
+    }
+    let mut owner = Owner::new(0, Opened::default());
+    let due = [due_at(0, Plan::ReplayAt(0)), due_at(1, Plan::Park)];
+    let batch = world.turn(&mut owner, &[], &due);
+    assert!(batch.acts.is_empty(), "{:?}", batch.acts);
+}
+
+/// REVIEW: the clock was a year ahead when the last notice was written.
+#[test]
+fn a_notice_from_the_future_does_not_silence_those_to_come() {
+    let opened = Opened { notified_ms: Some(1_000 + 365 * 86_400_000), ..Opened::default() };
+    assert!(Owner::new(0, opened).may_notify(1_000));
 }

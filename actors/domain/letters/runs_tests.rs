@@ -1,3 +1,4 @@
+use crate::domain::letters::owner::MAX_BATCH;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -173,7 +174,7 @@ impl World {
                 Entry::Cancelled(_) | Entry::CancelForgotten(_) => {}
             }
         }
-        Owner::new(partition as i32, opened, BTreeSet::new())
+        Owner::new(partition as i32, opened)
     }
 
     /// A turn of the partition's owner; where it dies, another begins with what the topic says.
@@ -183,14 +184,14 @@ impl World {
         let under_way = worker.runs.under_way();
         let lows = worker.lows;
         let leftovers = worker.runs.leftovers(partition as i32, |of| lows[of as usize], self.now_ms);
-        let tasks = owner.plan(&under_way, &[], 0.0, SECOND, SECOND);
+        let tasks = owner.plan(&under_way, &[], 0.0, SECOND, SECOND, MAX_BATCH);
         for task in &tasks {
             let Purpose::Run(run) = &task.purpose else { continue };
             if task.offset >= self.lows[partition] {
                 *self.acted.entry((run.id.clone(), partition, task.offset)).or_default() += 1;
             }
         }
-        let mut batch = owner.conclude(tasks, &HashMap::new(), 5, self.now_ms);
+        let mut batch = owner.conclude(tasks, &HashMap::new(), &BTreeSet::new(), 5, self.now_ms);
         batch.leftovers = owner.still_left(leftovers, 2);
         self.write(partition, &batch);
         owner.written(&batch, &[]);

@@ -114,6 +114,7 @@ fn each_property_that_the_promises_stand_on_is_refused() {
         "auto.commit.enable",
         "auto.offset.reset",
         "isolation.level",
+        "enable.partition.eof",
         "acks",
         "request.required.acks",
         "enable.idempotence",

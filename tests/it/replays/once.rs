@@ -159,8 +159,8 @@ fn what_can_not_be_replayed_is_skipped_and_blocks_nothing() {
         let letters = Letters::put(&queue, 1, 5);
         queue.kafka.produce(&queue.dlq_topic, &odd, None);
         let sink = SmtpSink::start(&[]);
-        let worker =
-            TestWorker::start(&Settings::new(&queue, sink.port()).set("dlq.transactions", transactions));
+        let settings = Settings::new(&queue, sink.port()).set("log.level", "debug");
+        let worker = TestWorker::start(&settings.set("dlq.transactions", transactions));
         worker.wait_until_ready();
         let mut run = letters.replay("r1", 100.0);
         run.letters = [(0, (0..8).collect())].into();
@@ -169,8 +169,16 @@ fn what_can_not_be_replayed_is_skipped_and_blocks_nothing() {
         assert_eq!(replayed(&queue), each_once(5), "transactions {transactions}");
         assert_eq!(letters.progress("r1")[&0], Progress { next: 8, acted: 5, skipped: 3 });
         assert_eq!(worker.metrics().get("mailroom_replays_total", &[("result", "refused")]), 1.0);
+        assert_aborts_at_once(&worker);
         worker.stop();
     }
+}
+
+/// A transaction that is left to the brokers holds the queue's readers up for seconds.
+fn assert_aborts_at_once(worker: &TestWorker) {
+    let log = worker.log();
+    let left = log.iter().find(|line| line.contains("a transaction could not be ended"));
+    assert_eq!(left, None);
 }
 
 /// Jobs that go together are too large for a topic that takes each of them; what is too large alone is found among them.
@@ -185,7 +193,7 @@ fn jobs_that_are_too_large_together_or_alone_are_told_apart() {
         &["--alter", "--topic", &queue.topic, "--add-config", "max.message.bytes=1000"],
     );
     let sink = SmtpSink::start(&[]);
-    let worker = TestWorker::start(&Settings::new(&queue, sink.port()));
+    let worker = TestWorker::start(&Settings::new(&queue, sink.port()).set("log.level", "debug"));
     worker.wait_until_ready();
     let mut run = letters.replay("r1", 100.0);
     run.letters = [(0, (0..41).collect())].into();
@@ -193,6 +201,7 @@ fn jobs_that_are_too_large_together_or_alone_are_told_apart() {
     letters.wait_until_done(&run);
     assert_eq!(replayed(&queue), each_once(40));
     assert_eq!(letters.progress("r1")[&0], Progress { next: 41, acted: 40, skipped: 1 });
+    assert_aborts_at_once(&worker);
     worker.stop();
 }
 
