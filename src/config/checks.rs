@@ -30,7 +30,8 @@ pub(super) fn check_kafka(kafka: &Kafka, values: &Values<'_>, problems: &mut Pro
         problems.add(key, values.origin(key), "kafka.decisions_topic must be a topic of its own");
     }
     let key = "dlq.replay_topic";
-    if [&kafka.dlq_topic, decisions].contains(&&kafka.replay_topic().to_owned()) && !problems.names(key) {
+    let is_ours = |topic: &String| [&kafka.dlq_topic, decisions].contains(&topic);
+    if kafka.replay_topic.as_ref().is_some_and(is_ours) && !problems.names(key) {
         let what = "jobs can't be replayed to the dead letter queue, nor to its decisions: leave it out, or name a topic of its own";
         problems.add(key, values.origin(key), what);
     }
