@@ -265,7 +265,6 @@ fn what_a_run_did_before_it_could_say_so_counts_as_done() {
     assert!(world.replays.values().all(|times| *times == 1), "{:?}", world.replays);
 }
 
-/// REVIEW: the index is up to 15 s behind a queue that was made anew; the redriver checks no time stamp, a run does.
 #[test]
 fn what_was_due_on_the_former_queue_says_nothing_of_another_letter_of_that_name() {
     let mut world = World::with(2);
@@ -280,7 +279,6 @@ fn what_was_due_on_the_former_queue_says_nothing_of_another_letter_of_that_name(
     assert!(batch.acts.is_empty(), "{:?}", batch.acts);
 }
 
-/// REVIEW: the clock was a year ahead when the last notice was written.
 #[test]
 fn a_notice_from_the_future_does_not_silence_those_to_come() {
     let opened = Opened { notified_ms: Some(1_000 + 365 * 86_400_000), ..Opened::default() };

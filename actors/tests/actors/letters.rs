@@ -499,7 +499,6 @@ fn edited(id: &str, value: &str) -> Tracked {
     edited
 }
 
-/// REVIEW: `refused` is kept by the letter, not by the bytes that were refused.
 #[actix::test]
 async fn a_letter_that_was_too_large_is_replayed_once_it_was_edited_to_fit() {
     tokio::time::pause();
@@ -518,7 +517,6 @@ async fn a_letter_that_was_too_large_is_replayed_once_it_was_edited_to_fit() {
     assert_eq!(queue.opened.borrow()[&0].progress["b"], Progress { next: 8, acted: 1, skipped: 0 });
 }
 
-/// REVIEW: the other way round: an edit that is too large bars the letter itself, for everyone.
 #[actix::test]
 async fn an_edit_that_is_too_large_does_not_bar_the_letter_itself() {
     tokio::time::pause();
@@ -533,7 +531,6 @@ async fn an_edit_that_is_too_large_does_not_bar_the_letter_itself() {
     assert_each_once(&queue);
 }
 
-/// REVIEW: what is refused of an act without a job (its decision is larger than its topic takes) is asked for ever.
 #[actix::test]
 async fn a_decision_that_is_too_large_does_not_hold_up_the_others_for_ever() {
     tokio::time::pause();
@@ -548,7 +545,6 @@ async fn a_decision_that_is_too_large_does_not_hold_up_the_others_for_ever() {
     assert_eq!(decided, 58, "{} openings", queue.opens.get());
 }
 
-/// REVIEW: a batch that can't be written in time is tried as it is for ever, with no wait that grows.
 #[actix::test]
 async fn a_batch_that_is_too_much_for_one_transaction_becomes_smaller() {
     tokio::time::pause();
