@@ -188,6 +188,25 @@ impl Columns {
         &self.names[from as usize..self.names_end[at] as usize]
     }
 
+    /// Of the columns of a [`Row`] those alone that a decision on its letter needs.
+    pub fn facts(&self, at: usize) -> Facts {
+        Facts {
+            state: self.states[at],
+            cause: self.cause(at),
+            replay_count: u32::from(self.replays[at]),
+            expires_at_ms: self.expires_at_ms(at),
+            has_original: self.flags[at] & HAS_ORIGINAL > 0,
+        }
+    }
+
+    pub fn is_repeat(&self, at: usize) -> bool {
+        self.flags[at] & IS_REPEAT > 0
+    }
+
+    fn expires_at_ms(&self, at: usize) -> Option<i64> {
+        Some(self.expires[at]).filter(|at| *at != NEVER)
+    }
+
     pub fn row(&self, at: usize) -> Row {
         Row {
             offset: self.offsets[at],
@@ -200,10 +219,10 @@ impl Columns {
             domain: self.domains[at],
             template: self.templates[at],
             replay_count: u32::from(self.replays[at]),
-            expires_at_ms: Some(self.expires[at]).filter(|at| *at != NEVER),
+            expires_at_ms: self.expires_at_ms(at),
             has_original: self.flags[at] & HAS_ORIGINAL > 0,
             decided_at: Some(self.decided_at[at]).filter(|at| *at != UNDECIDED),
-            is_repeat: self.flags[at] & IS_REPEAT > 0,
+            is_repeat: self.is_repeat(at),
         }
     }
 }

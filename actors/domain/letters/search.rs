@@ -194,18 +194,18 @@ impl Index {
         let Some(columns) = self.partitions.get(&partition) else { return Vec::new() };
         let waiting = (0..columns.len()).filter(|at| columns.states[*at] == State::Waiting);
         let plan = |at: usize| {
-            let row = columns.row(at);
-            let plan = redrive.plan(&row.facts(), row.timestamp_ms);
-            let is_due = !row.is_repeat
+            let (facts, timestamp_ms) = (columns.facts(at), columns.timestamps[at]);
+            let plan = redrive.plan(&facts, timestamp_ms);
+            let is_due = !columns.is_repeat(at)
                 && match plan {
                     Plan::Leave => false,
                     Plan::Park => true,
                     // One that has expired meanwhile nobody wants any more.
                     Plan::ReplayAt(due_ms) => {
-                        due_ms <= now_ms && row.expires_at_ms.is_none_or(|at| at > now_ms)
+                        due_ms <= now_ms && facts.expires_at_ms.is_none_or(|at| at > now_ms)
                     }
                 };
-            is_due.then_some(Due { offset: row.offset, timestamp_ms: row.timestamp_ms, plan })
+            is_due.then(|| Due { offset: columns.offsets[at], timestamp_ms, plan })
         };
         waiting.filter_map(plan).take(limit).collect()
     }
