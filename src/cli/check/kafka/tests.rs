@@ -98,6 +98,22 @@ fn a_cluster_as_it_should_be_is_passed_line_by_line() {
 }
 
 #[test]
+fn a_topic_of_replays_is_looked_at_like_the_queue() {
+    let mut seen =
+        ClusterAnswers { replay_topic: Some(topic_with("email-replays", settings())), ..answers() };
+    let lines = said(seen);
+    let line = lines.iter().find(|line| line.name == "dlq.replay_topic").unwrap();
+    assert!(line.output.starts_with("email-replays: 3 partitions, 1 replica"), "{line:?}");
+    assert_eq!(noted(&lines), []);
+    let state = TopicState::Missing { creation: None };
+    seen = ClusterAnswers {
+        replay_topic: Some(TopicInspection { name: "email-replays".into(), state }),
+        ..answers()
+    };
+    assert_eq!(noted(&said(seen)), [(Status::Failed, "dlq.replay_topic")]);
+}
+
+#[test]
 fn what_was_not_answered_in_time_is_told_and_the_rest_is_not_hidden() {
     let late = ClusterInspection { brokers: vec![broker(true, None)], answers: None, is_late: true };
     let lines = lines(&config(), &late);
