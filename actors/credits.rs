@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::topic_partition::TopicPartition;
 use parking_lot::Mutex;
+
+use crate::domain::topic_partition::TopicPartition;
 
 /// `limits.in_flight` and `limits.in_flight_bytes`, and how much of them is in use.
 #[derive(Debug)]

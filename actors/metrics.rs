@@ -182,7 +182,7 @@ impl Families {
         let known: [(&IntCounterVec, Vec<&str>); 10] = [
             (&self.email_attempts, vec!["success", "failure"]),
             (&self.dlq_messages, vec![dlq_topic]),
-            (&self.consumed, self.topics.all().map(|(_, name)| &**name).collect()),
+            (&self.consumed, self.topics.names().collect()),
             (&self.emails, vec!["sent", "dead_lettered", "expired"]),
             (&self.send_attempts, Class::ALL.iter().map(|c| c.as_str()).chain(["ok"]).collect()),
             (&self.dead_letters, Cause::ALL.iter().map(|c| c.as_str()).collect()),
@@ -199,8 +199,8 @@ impl Families {
         for reason in ["operator", "circuit", "limits"] {
             self.intake_paused.with_label_values(&[reason]).set(0);
         }
-        for (_, name) in self.topics.all() {
-            self.backlog.with_label_values(&[&**name]).set(0);
+        for name in self.topics.names() {
+            self.backlog.with_label_values(&[name]).set(0);
         }
         for state in State::ALL {
             for cause in Cause::ALL.iter().map(|cause| cause.as_str()).chain([UNREADABLE]) {

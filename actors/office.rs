@@ -393,14 +393,14 @@ impl TicketOffice {
             (intake.paused().is_some(), intake.commits_hang_for().is_some())
         };
         let ledger = self.ledger.lock();
-        let (accounts, backlog) = (ledger.accounts(), ledger.backlog());
-        let waited = self.backlog_lasts_for(backlog);
+        let (accounts, backlogs) = (ledger.accounts(), Topic::ALL.map(|topic| ledger.backlog_of(topic)));
+        let waited = self.backlog_lasts_for(backlogs.iter().sum());
         Snapshot {
             lags: ledger.lags(),
             oldest_unfinished_ms: ledger.oldest_unfinished_ms(),
             backlog_lasts_for: waited.filter(|_| accounts.in_flight == 0),
             accounts,
-            backlogs: Topic::ALL.map(|topic| ledger.backlog_of(topic)),
+            backlogs,
             is_paused,
             intake_is_limited: commits_hang || self.is_full(),
         }

@@ -37,6 +37,10 @@ impl TopicNames {
             .chain(self.replays.iter().map(|name| (Topic::Replays, name)))
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.all().map(|(_, name)| &**name)
+    }
+
     /// That of the queue also for replayed jobs, where they go back to it.
     pub fn name(&self, topic: Topic) -> &Arc<str> {
         match topic {

@@ -34,7 +34,6 @@ const MAX_FETCHED_BYTES: usize = 4 * 1024 * 1024;
 /// See the module's text.
 pub(super) struct Clerk {
     kafka: config::Kafka,
-    replay_topic: String,
     transactional: bool,
     fetcher: Fetcher,
     pub settled: Settled,
@@ -59,9 +58,8 @@ impl Clerk {
     ) -> Result<Clerk, StartProblem> {
         Ok(Clerk {
             fetcher: Fetcher::new(kafka),
-            settled: Settled::new(kafka, kafka.replay_topic(), shelf)?,
+            settled: Settled::new(kafka, shelf)?,
             kafka: kafka.clone(),
-            replay_topic: kafka.replay_topic().to_owned(),
             transactional,
             scribes: HashMap::new(),
             singly: BTreeSet::new(),
@@ -169,7 +167,7 @@ impl Clerk {
             .collect();
         let letters = records.into_iter().map(|record| {
             let offset = record.offset;
-            let mut letter = replay::letter(record, &self.replay_topic);
+            let mut letter = replay::letter(record, self.kafka.replay_topic());
             letter.before = before.remove(&offset);
             (offset, letter)
         });

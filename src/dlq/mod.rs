@@ -2,7 +2,8 @@
 //!
 //! In reading order: a [`letter`] as it lies there and the job that it holds; the [`records`] of the decisions topic
 //! (decisions, runs and their progress); the [`shelf`], which is all of it in memory, kept up to date by a [`reader`]; the
-//! [`log`] is where letters are acted on, by a [`clerk`] who may block, each one's job made by [`replay`]; those that are [`due`] to the redriver are looked for.
+//! [`log`] is where letters are acted on, by a [`clerk`] who may block, each one's job made by [`replay`]; [`due`] looks for
+//! those that the redriver is to act on.
 //! People ask by a [`question`] and a [`request`], and are answered by a
 //! [`view`] (one letter by its [`full_view`]), through the [`archive`].
 

@@ -25,10 +25,10 @@ pub struct Settled {
 impl Settled {
     /// # Errors
     /// `Misconfigured`, when librdkafka does not take the properties.
-    pub fn new(kafka: &config::Kafka, topic: &str, shelf: &Arc<Shelf>) -> Result<Settled, StartProblem> {
+    pub fn new(kafka: &config::Kafka, shelf: &Arc<Shelf>) -> Result<Settled, StartProblem> {
         Ok(Settled {
             ends: Ends::new(kafka)?,
-            topic: topic.to_owned(),
+            topic: kafka.replay_topic().to_owned(),
             letters: kafka.dlq_topic.clone(),
             shelf: Arc::clone(shelf),
             marks: HashMap::new(),
@@ -45,7 +45,7 @@ impl Settled {
     /// # Errors
     /// In words, when brokers do not answer.
     pub fn stalled_records(&self, topics: &TopicNames) -> Result<i64, String> {
-        topics.all().map(|(_, topic)| self.ends.held_up(topic)).sum()
+        topics.names().map(|topic| self.ends.held_up(topic)).sum()
     }
 
     /// How many of the first letters of `run`, all of which have been replayed, have failed again; none before that is

@@ -19,6 +19,9 @@ use crate::config;
 
 /// Records that lie farther apart than this are sought one by one.
 const NEAR: i64 = 1_000;
+/// A few letters are wanted, and what is read ahead of them is thrown away.
+const FETCH_BYTES: &str = "262144";
+const AHEAD_KIB: &str = "1024";
 
 /// Reads what it is asked for, by a client that is made when it is needed first.
 pub struct Fetcher {
@@ -31,8 +34,7 @@ impl Fetcher {
         let mut properties = properties::follower(config);
         // What is decided by it must come from the leader: another replica may lag behind.
         properties.remove("client.rack");
-        // A few letters are wanted, and what is read ahead of them is thrown away.
-        properties.set("fetch.message.max.bytes", "262144").set("queued.max.messages.kbytes", "1024");
+        properties.set("fetch.message.max.bytes", FETCH_BYTES).set("queued.max.messages.kbytes", AHEAD_KIB);
         Fetcher { properties, consumer: OnceCell::new() }
     }
 

@@ -88,7 +88,7 @@ impl<'a> Seen<'a> {
 pub struct Following(Thread);
 
 impl Following {
-    /// LogEnds soon; dropping it waits for that, a second at most.
+    /// Ends soon; dropping it waits for that, a second at most.
     pub fn stop(&self) {
         self.0.stop();
     }

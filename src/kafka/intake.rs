@@ -63,7 +63,7 @@ pub fn start(
     let main_queue_bell = Arc::clone(&bell);
     consumer.set_nonempty_callback(move || main_queue_bell.ring());
     let topics = config.topics();
-    let names: Vec<&str> = topics.all().map(|(_, name)| &**name).collect();
+    let names: Vec<&str> = topics.names().collect();
     consumer
         .subscribe(&names)
         .map_err(|e| StartProblem::Misconfigured(format!("kafka.topic {}: {e}", names.join(", "))))?;

@@ -13,6 +13,7 @@ use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 
 use super::bell::Bell;
 use super::context::{GroupConsumer, GroupContext};
@@ -45,6 +46,11 @@ impl Partition {
             Some(message.map(|message| record::copy(&message, topic)))
         })
     }
+}
+
+/// None where it is of a topic that is not consumed; there are no such entries.
+pub(super) fn name_of(entry: &TopicPartitionListElem<'_>, topics: &TopicNames) -> Option<TopicPartition> {
+    Some(TopicPartition { topic: topics.topic(entry.topic())?, number: entry.partition() })
 }
 
 /// What one turn brought.
@@ -215,8 +221,7 @@ impl Partitions {
         let Ok(positions) = consumer.position() else { return Vec::new() };
         let mut events = Vec::new();
         for entry in positions.elements() {
-            let Some(topic) = topics.topic(entry.topic()) else { continue };
-            let name = TopicPartition { topic, number: entry.partition() };
+            let Some(name) = name_of(&entry, topics) else { continue };
             let known = self.list.iter_mut().find(|p| p.name == name);
             let Some(partition) = known.filter(|partition| partition.reads) else { continue };
             // A gap in front of a record that is kept back may be wider than what is cleared at once.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::commits::LastCommit;
 use super::context::{GroupEvent, let_go, take_over};
 use super::intake::Member;
+use super::partitions::name_of;
 
 /// How long one question for the committed offsets may keep the poll thread.
 const COMMITTED_TIMEOUT: Duration = Duration::from_millis(500);
@@ -148,10 +149,8 @@ impl Rebalance {
                 None
             }
             GroupEvent::Revoke(list) => {
-                for partition in names(&list, &member.topics) {
-                    member.partitions.stop(partition);
-                }
                 let mut told = names(&list, &member.topics);
+                told.iter().for_each(|partition| member.partitions.stop(*partition));
                 told.retain(|&partition| !member.arrivals.remove(partition));
                 if told.is_empty() {
                     give_up(&list, member);
@@ -259,7 +258,7 @@ fn assigned(entry: &TopicPartitionListElem<'_>, topics: &TopicNames) -> Option<A
     // rdkafka panics on metadata that is not UTF-8: not ours, and worth no more than none.
     let metadata = catch_unwind(AssertUnwindSafe(|| entry.metadata().to_owned())).unwrap_or_default();
     // Its ends are asked for by the watermarks thread.
-    Some(AssignedPartition { partition: name(entry, topics)?, committed, metadata, low: 0, high: 0 })
+    Some(AssignedPartition { partition: name_of(entry, topics)?, committed, metadata, low: 0, high: 0 })
 }
 
 fn begin_at_the_earliest(
@@ -291,11 +290,6 @@ fn forget(list: &TopicPartitionList, member: &mut Member) {
     }
 }
 
-/// Those of topics that are consumed; there are no others.
 fn names(list: &TopicPartitionList, topics: &TopicNames) -> Vec<TopicPartition> {
-    list.elements().iter().filter_map(|entry| name(entry, topics)).collect()
-}
-
-fn name(entry: &TopicPartitionListElem<'_>, topics: &TopicNames) -> Option<TopicPartition> {
-    Some(TopicPartition { topic: topics.topic(entry.topic())?, number: entry.partition() })
+    list.elements().iter().filter_map(|entry| name_of(entry, topics)).collect()
 }

@@ -55,14 +55,15 @@ pub async fn check(config: &config::Kafka, limit: Duration) -> Result<Granted, S
 }
 
 fn may_read(config: &config::Kafka, limit: Duration) -> Result<bool, StartProblem> {
+    let deadline = Instant::now() + limit;
     let mut granted = true;
-    for (_, topic) in config.topics().all() {
-        granted &= may_read_topic(config, topic, limit)?;
+    for topic in config.topics().names() {
+        granted &= may_read_topic(config, topic, deadline)?;
     }
     Ok(granted)
 }
 
-fn may_read_topic(config: &config::Kafka, topic: &str, limit: Duration) -> Result<bool, StartProblem> {
+fn may_read_topic(config: &config::Kafka, topic: &str, deadline: Instant) -> Result<bool, StartProblem> {
     let mut properties = properties::onlooker(config);
     // An empty end of the log answers at once, and says so.
     properties.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
@@ -71,7 +72,6 @@ fn may_read_topic(config: &config::Kafka, topic: &str, limit: Duration) -> Resul
         .map_err(|e| StartProblem::from_creation(&e))?;
     let mut list = TopicPartitionList::new();
     list.add_partition(topic, 0);
-    let deadline = Instant::now() + limit;
     while let Err(error) = read_offsets(&consumer, &list) {
         refuse_if_lacking(config, &error)?;
         while let Some(Err(error)) = consumer.poll(Duration::ZERO) {
@@ -133,7 +133,7 @@ fn refuse_if_lacking(config: &config::Kafka, error: &KafkaError) -> Result<(), S
 
 fn refused(config: &config::Kafka, code: RDKafkaErrorCode) -> StartProblem {
     let topics = config.topics();
-    let topics: Vec<&str> = topics.all().map(|(_, name)| &**name).collect();
+    let topics: Vec<&str> = topics.names().collect();
     StartProblem::Misconfigured(format!(
         "{code}: give this user the rights (ACL) to read and describe topic {} and group {}, and to write to \
          topic {}",

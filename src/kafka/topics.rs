@@ -25,8 +25,8 @@ const KNOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kafka's own default, for when the topic's can't be read: 1 MiB and the framing.
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 1_048_588;
 
-/// Looks for `kafka.topic`, `dlq.replay_topic`, `kafka.dlq_topic` and `kafka.decisions_topic`; with `kafka.create_topics` makes what is missing, with the
-/// broker's own partition and replica counts. Where all exist no admin call is made. Needs a tokio runtime.
+/// Looks for `kafka.topic`, `dlq.replay_topic`, `kafka.dlq_topic` and `kafka.decisions_topic`; with
+/// `kafka.create_topics` makes what is missing, with the broker's own partition and replica counts. Where all exist no admin call is made. Needs a tokio runtime.
 ///
 /// # Errors
 /// `Away` when no broker answers within about 5 s (worth another call); `Misconfigured` when a topic is
@@ -44,9 +44,9 @@ fn ensure_blocking(config: &config::Kafka) -> Result<(), StartProblem> {
     let observer = watermarks::observer(config)?;
     let topics = config.topics();
     let mut missing_topics = Vec::new();
-    for (_, topic) in topics.all() {
+    for topic in topics.names() {
         if !exists(&observer, config, topic, ANSWER_TIMEOUT)? {
-            missing_topics.push(&**topic);
+            missing_topics.push(topic);
         }
     }
     let missing_letters = !exists(&observer, config, &config.dlq_topic, ANSWER_TIMEOUT)?;

@@ -60,7 +60,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Partitions {
-    /// By number; a partition that is given up and comes again is another.
+    /// A partition that is given up and comes again is another.
     assigned: BTreeMap<TopicPartition, Assigned>,
     assignments: u64,
     /// Those for which the group has nothing committed: it is said once how much that is.
@@ -180,10 +180,10 @@ impl Watch {
             assigned.iter().filter(|of| of.topic == topic).map(|of| of.number).collect()
         };
         for (topic, name) in self.topics.all() {
-            match (&numbers(topic)[..], topic) {
-                ([], Topic::Queue) => self.look_at(topic, name, &[], assignment),
-                ([], Topic::Replays) => {}
-                (numbers, _) => self.look_at(topic, name, numbers, assignment),
+            let numbers = numbers(topic);
+            // A worker without a partition looks all the same whether a broker answers.
+            if topic == Topic::Queue || !numbers.is_empty() {
+                self.look_at(topic, name, &numbers, assignment);
             }
         }
     }

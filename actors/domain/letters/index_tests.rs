@@ -47,7 +47,7 @@ fn index(count: usize) -> Index {
 }
 
 fn rules(action: Action) -> Rules {
-    Rules { action, include_permanent: false, include_parked: false, max_replays: 5 }
+    Rules::of(action, 5)
 }
 
 fn all_pages(index: &Index, filter: &Filter, limit: usize) -> Vec<LetterName> {

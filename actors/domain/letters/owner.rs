@@ -268,9 +268,8 @@ impl Owner {
                 (State::Parked, None, REDRIVER.to_owned(), "no wait is left".to_owned())
             }
             Purpose::Redrive(Due { plan: Plan::ReplayAt(_), .. }) if facts.state == State::Waiting => {
-                let (include_permanent, include_parked) = (true, false);
-                let max_replays = redrive_max_replays;
-                let rules = Rules { action: Action::Replay, include_permanent, include_parked, max_replays };
+                let rules =
+                    Rules { include_permanent: true, ..Rules::of(Action::Replay, redrive_max_replays) };
                 let made = match rules.judge(&facts, now_ms) {
                     Ok(made) => made,
                     Err(Skip::Expired) => return Err(Skip::Expired),

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::run::tests::a_replay;
 use super::*;
 use crate::domain::failure::Cause;
 
@@ -82,18 +83,8 @@ fn letter(offset: i64, replay_count: u32) -> Letter {
 }
 
 fn run(id: &str, action: Action, letters: impl Iterator<Item = i64>, rate: f64) -> Tracked {
-    Tracked::new(Arc::new(Run {
-        id: id.into(),
-        rules: Rules { action, include_permanent: false, include_parked: false, max_replays: 5 },
-        by: "ada".into(),
-        reason: "why".into(),
-        at_ms: 0,
-        rate,
-        canary: 0,
-        letters: [(0, letters.collect())].into(),
-        newest_ms: i64::MAX,
-        value: None,
-    }))
+    let run = a_replay(id, [(0, letters.collect())]);
+    Tracked::new(Arc::new(Run { rules: Rules::of(action, 5), rate, ..run }))
 }
 
 fn due_at(offset: i64, plan: Plan) -> Due {

@@ -54,18 +54,6 @@ pub struct Row {
     pub is_repeat: bool,
 }
 
-impl Row {
-    pub fn facts(&self) -> Facts {
-        Facts {
-            state: self.state,
-            cause: self.cause,
-            replay_count: self.replay_count,
-            expires_at_ms: self.expires_at_ms,
-            has_original: self.has_original,
-        }
-    }
-}
-
 const NEVER: i64 = i64::MAX;
 const UNDECIDED: i64 = -1;
 const NONE: u8 = u8::MAX;

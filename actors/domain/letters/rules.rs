@@ -102,6 +102,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Without what must be included by name.
+    pub fn of(action: Action, max_replays: u32) -> Rules {
+        Rules { action, include_permanent: false, include_parked: false, max_replays }
+    }
+
     /// What becomes of the letter, or why it is skipped.
     pub fn judge(&self, facts: &Facts, now_ms: i64) -> Result<State, Skip> {
         let state = facts.state;
@@ -151,7 +156,7 @@ mod tests {
     }
 
     fn rules(action: Action) -> Rules {
-        Rules { action, include_permanent: false, include_parked: false, max_replays: 5 }
+        Rules::of(action, 5)
     }
 
     #[test]

@@ -186,4 +186,4 @@ impl Tracked {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 #[path = "run_tests.rs"]
-mod tests;
+pub(super) mod tests;

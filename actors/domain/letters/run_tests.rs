@@ -7,24 +7,23 @@ fn asked(sizes: &[u64], rate: f64, canary: u64) -> Arc<Run> {
     let letters = sizes.iter().enumerate().filter(|(_, size)| **size > 0);
     let letters =
         letters.map(|(partition, size)| (partition as i32, (0..*size as i64).map(|at| at * 3).collect()));
-    let run = Run {
-        id: "r".into(),
-        rules: Rules {
-            action: Action::Replay,
-            include_permanent: false,
-            include_parked: false,
-            max_replays: 5,
-        },
+    Arc::new(Run { rate, canary, newest_ms: 0, ..a_replay("r", letters) })
+}
+
+/// Of these letters, by partition; four a second.
+pub fn a_replay(id: &str, letters: impl IntoIterator<Item = (i32, OffsetSet)>) -> Run {
+    Run {
+        id: id.into(),
+        rules: Rules::of(Action::Replay, 5),
         by: "ada".into(),
         reason: "why".into(),
         at_ms: 0,
-        rate,
-        canary,
-        letters: letters.collect(),
-        newest_ms: 0,
+        rate: 4.0,
+        canary: 0,
+        letters: letters.into_iter().collect(),
+        newest_ms: i64::MAX,
         value: None,
-    };
-    Arc::new(run)
+    }
 }
 
 /// Deals with the next letters of a partition as an owner does.

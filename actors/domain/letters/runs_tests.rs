@@ -1,12 +1,11 @@
-use crate::domain::letters::owner::MAX_BATCH;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::letters::owner::{Batch, Opened, Owner, Purpose};
-use crate::domain::letters::rules::{Action, Rules};
+use crate::domain::letters::owner::{Batch, MAX_BATCH, Opened, Owner, Purpose};
+use crate::domain::letters::run::tests::a_replay;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -14,26 +13,8 @@ const DAY_MS: i64 = 24 * 3_600_000;
 const LETTERS: i64 = 8;
 
 fn run(id: &str, at_ms: i64, letters: &[(i32, &[i64])]) -> Run {
-    Run {
-        id: id.into(),
-        rules: Rules {
-            action: Action::Replay,
-            include_permanent: false,
-            include_parked: false,
-            max_replays: 5,
-        },
-        by: "ada".into(),
-        reason: "why".into(),
-        at_ms,
-        rate: 4.0,
-        canary: 0,
-        letters: letters
-            .iter()
-            .map(|(partition, letters)| (*partition, letters.iter().copied().collect()))
-            .collect(),
-        newest_ms: i64::MAX,
-        value: None,
-    }
+    let letters = letters.iter().map(|(partition, letters)| (*partition, letters.iter().copied().collect()));
+    Run { at_ms, ..a_replay(id, letters) }
 }
 
 fn progress(next: i64) -> Progress {

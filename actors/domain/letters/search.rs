@@ -157,14 +157,14 @@ impl Index {
         for (&partition, columns) in &self.partitions {
             for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
                 selection.matched += 1;
-                let row = columns.row(at);
+                let facts = columns.facts(at);
                 // The first of them is replayed; both may be put away.
-                let is_again = row.is_repeat && rules.action == Action::Replay;
-                let verdict = if is_again { Err(Skip::Already) } else { rules.judge(&row.facts(), now_ms) };
+                let is_again = columns.is_repeat(at) && rules.action == Action::Replay;
+                let verdict = if is_again { Err(Skip::Already) } else { rules.judge(&facts, now_ms) };
                 match verdict {
                     Ok(_) => {
-                        let name = LetterName { partition, offset: row.offset };
-                        chosen.push((Cursor { timestamp_ms: row.timestamp_ms, name }, row.cause));
+                        let name = LetterName { partition, offset: columns.offsets[at] };
+                        chosen.push((Cursor { timestamp_ms: columns.timestamps[at], name }, facts.cause));
                     }
                     Err(skip) => selection.skipped[skip as usize] += 1,
                 }

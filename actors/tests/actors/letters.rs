@@ -264,12 +264,7 @@ fn queue() -> Rc<Queue> {
 fn run(id: &str, rate: f64, canary: u64) -> Tracked {
     Tracked::new(Arc::new(Run {
         id: id.into(),
-        rules: Rules {
-            action: Action::Replay,
-            include_permanent: false,
-            include_parked: false,
-            max_replays: 5,
-        },
+        rules: Rules::of(Action::Replay, 5),
         by: "ada".into(),
         reason: "why".into(),
         at_ms: 0,

@@ -200,8 +200,7 @@ mod tests {
     }
 
     fn run(rate: f64, canary: u64, acted: u64) -> Tracked {
-        let rules =
-            Rules { action: Action::Replay, include_permanent: false, include_parked: false, max_replays: 5 };
+        let rules = Rules::of(Action::Replay, 5);
         let mut tracked = Tracked::new(Arc::new(Run {
             id: "r1".into(),
             rules,

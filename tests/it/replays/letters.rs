@@ -44,12 +44,7 @@ impl<'q, 'k> Letters<'q, 'k> {
             .map(|partition| (partition, (0..each + i64::from(partition < rest)).collect()));
         Run {
             id: id.into(),
-            rules: Rules {
-                action: Action::Replay,
-                include_permanent: false,
-                include_parked: false,
-                max_replays: 5,
-            },
+            rules: Rules::of(Action::Replay, 5),
             by: "test".into(),
             reason: "relay was down".into(),
             at_ms: chrono::Utc::now().timestamp_millis(),
