@@ -43,15 +43,15 @@ pub(super) struct Levers {
 const MOST_KILLS: usize = RestartBudget::LIMIT - 1;
 
 impl Levers {
-    /// Does it, and returns what has happened, in words.
+    /// Does it, and returns what has happened, in words; none of a replay that begins, which is told of as it goes.
     pub(super) async fn pull(
         &self,
         lever: Lever,
         worker: &dyn Worker,
         mail_server: &SmtpServer,
         accounts: &SharedAccounts,
-    ) -> String {
-        match lever {
+    ) -> Option<String> {
+        let told = match lever {
             Lever::RelayDown(true) => match mail_server.go_down().await {
                 Ok(()) => "the relay is down: it refuses every connection".into(),
                 Err(error) => format!("the relay is down, and did not keep its port: {error}"),
@@ -90,7 +90,7 @@ impl Levers {
                 Ok(size) => format!("there are {size} mailers"),
                 Err(error) => format!("the pool stays as it is: {error}"),
             },
-            Lever::Replay => self.replays.begin(worker, accounts).await,
+            Lever::Replay => return self.replays.begin(worker, accounts).await,
             Lever::Pause(paused) => match worker.pause(paused).await {
                 Ok(()) if paused => {
                     "the intake is paused: what is in hand is finished, no more is taken".into()
@@ -98,7 +98,8 @@ impl Levers {
                 Ok(()) => "the intake goes on".into(),
                 Err(error) => format!("the intake stays as it is: {error}"),
             },
-        }
+        };
+        Some(told)
     }
 
     fn may_kill(&self, now: Instant) -> bool {

@@ -99,47 +99,40 @@ pub(super) struct Replays {
 struct Current {
     id: String,
     began: Instant,
+    /// Whether it is told that it has begun.
+    is_told: bool,
     cancelled: Option<Instant>,
     /// What had come of replays before.
     before: Books,
 }
 
 impl Replays {
-    /// Begins one, and returns what has happened, in words.
-    pub(super) async fn begin(&self, worker: &dyn Worker, accounts: &SharedAccounts) -> String {
+    /// Begins one, and returns why there is none, in words: what begins is told by [`Replays::look`], as who asks for
+    /// it may be gone before the answer comes.
+    pub(super) async fn begin(&self, worker: &dyn Worker, accounts: &SharedAccounts) -> Option<String> {
         if let Some(current) = self.current() {
-            return match worker.run(&current.id).map_or(0, |run| run.left()) {
+            return Some(match worker.run(&current.id).map_or(0, |run| run.left()) {
                 0 => "no second replay yet: jobs of the one under way are not settled".into(),
                 left => format!("no second replay yet: {left} letters of the one under way are to come"),
-            };
+            });
         }
         self.asked.set(self.asked.get() + 1);
         let key = format!("demo-{}", self.asked.get());
-        // Known before it is asked for: who asks may be gone before the answer comes.
         let (id, began, before) = (run_id(Some(&key), Utc::now()), Instant::now(), accounts.lock().replays());
-        self.current.replace(Some(Current { id, began, cancelled: None, before }));
-        let (text, has_begun) = match worker.replay(&key).await {
-            Ok(Begun { waiting: 0, .. }) => ("nothing to replay: no dead letter waits".into(), false),
+        self.current.replace(Some(Current { id, began, is_told: false, cancelled: None, before }));
+        let why_not = match worker.replay(&key).await {
+            Ok(Begun { waiting: 0, .. }) => "nothing to replay: no dead letter waits".into(),
             Ok(Begun { waiting, matched: 0 }) => {
-                let text =
-                    format!("nothing to replay: none of {waiting} waiting letters has a cause that may pass");
-                (text, false)
+                format!("nothing to replay: none of {waiting} waiting letters has a cause that may pass")
             }
-            Ok(Begun { waiting, matched }) => {
-                let text = format!(
-                    "{matched} of {waiting} waiting letters are replayed, {RATE} a second: their causes may pass"
-                );
-                (text, true)
-            }
-            Err(error) => (format!("nothing is replayed: {error}"), false),
+            Ok(_) => return None,
+            Err(error) => format!("nothing is replayed: {error}"),
         };
-        if !has_begun {
-            self.current.replace(None);
-        }
-        text
+        self.current.replace(None);
+        Some(why_not)
     }
 
-    /// What has come of the replay under way, in words, once it is over; none before.
+    /// What is new of the replay under way, in words: that it has begun, then what has come of it.
     pub(super) fn look(&self, worker: &dyn Worker, accounts: &SharedAccounts) -> Option<String> {
         let current = self.current()?;
         let Some(run) = worker.run(&current.id) else {
@@ -148,6 +141,13 @@ impl Replays {
                 "nothing is heard of the replay".into()
             });
         };
+        if !current.is_told {
+            self.change(|current| current.is_told = true);
+            return Some(format!(
+                "{} waiting letters are replayed, {RATE} a second: their causes may pass",
+                run.total()
+            ));
+        }
         let was_cut = run.standing() == Standing::Cancelled;
         if run.standing() == Standing::Running
             || was_cut && current.cancelled.is_some_and(|at| at.elapsed() < LAST_BATCH)
@@ -184,8 +184,12 @@ impl Replays {
         let Some(current) = self.current() else { return };
         // What can't be cancelled goes on, and is in the books all the same.
         let _ = worker.cancel(&current.id).await;
+        self.change(|current| current.cancelled = Some(Instant::now()));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Current)) {
         if let Some(current) = self.current.borrow_mut().as_mut() {
-            current.cancelled = Some(Instant::now());
+            change(current);
         }
     }
 

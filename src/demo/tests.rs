@@ -289,10 +289,10 @@ fn what_died_while_the_relay_was_down_is_replayed_and_delivered_and_in_the_accou
     let told = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{text}"));
     let numbers =
         |line: &str| -> Vec<u64> { line.split(' ').filter_map(|word| word.parse().ok()).skip(1).collect() };
-    // `3 s  16 of 17 waiting letters are replayed, 20 a second` and `5 s  the replay is done: of 16 replayed 1 failed again`.
+    // `3 s  16 waiting letters are replayed, 20 a second: their causes may pass` and `5 s  the replay is done: of 16 replayed 1 failed again`.
     let begun = numbers(told("waiting letters are replayed"));
     let done = numbers(told("the replay is done"));
-    assert!(begun[0] > 2 && begun[0] <= begun[1], "{text}");
+    assert!(begun[0] > 2, "{text}");
     assert_eq!(done[0], begun[0], "{text}");
     assert_eq!(row(&text, "replayed and delivered"), done[0] - done[1], "{text}");
     assert_eq!(row(&text, "replayed and dead-lettered again"), done[1], "{text}");

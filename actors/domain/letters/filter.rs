@@ -38,6 +38,8 @@ pub struct Matcher<'a> {
     fits_all: bool,
     cause: Option<Cause>,
     names: Vec<u64>,
+    /// The symbol and the name of a domain.
+    domain: Option<(Option<Symbol>, u64)>,
     template: Option<Option<Symbol>>,
     text: Option<Text>,
 }
@@ -49,8 +51,11 @@ struct Text {
 
 impl<'a> Matcher<'a> {
     pub fn new(filter: &'a Filter, texts: &Texts) -> Matcher<'a> {
-        let mut names: Vec<u64> = filter.tags.iter().map(|(name, value)| row::tag(name, value)).collect();
-        names.extend(filter.domain.iter().map(|domain| row::named("domain", &domain.to_lowercase())));
+        let names = filter.tags.iter().map(|(name, value)| row::tag(name, value)).collect();
+        let domain = filter.domain.as_deref().map(|domain| {
+            let domain = domain.to_lowercase();
+            (texts.find(&domain), row::named("domain", &domain))
+        });
         let text = filter.q.as_deref().filter(|q| !q.is_empty()).map(|q| {
             let lower = q.to_lowercase();
             Text {
@@ -60,7 +65,7 @@ impl<'a> Matcher<'a> {
         });
         let template = filter.template.as_deref().map(|template| texts.find(template));
         let fits_all = *filter == Filter::default();
-        Matcher { filter, fits_all, cause: filter.cause, names, template, text }
+        Matcher { filter, fits_all, cause: filter.cause, names, domain, template, text }
     }
 
     /// Whether the letter at `at` of that partition is meant.
@@ -77,6 +82,7 @@ impl<'a> Matcher<'a> {
             && filter.stage.is_none_or(|stage| columns.stage(at) == Some(stage))
             && filter.code.is_none_or(|code| columns.codes[at] == code)
             && self.template.is_none_or(|template| template == Some(columns.templates[at]))
+            && self.domain.is_none_or(|(symbol, name)| columns.has_domain(at, symbol, name))
             && (self.names.is_empty() || self.has_names(columns, at))
             && self.text.as_ref().is_none_or(|text| text.fits(columns, at))
             && (filter.letters.is_empty()

@@ -98,6 +98,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_letter_is_found_by_the_domain_of_each_of_its_recipients(
+        letters in prop::collection::vec(prop::collection::vec(0usize..5, 0..4), 1..20), asked in 0usize..5,
+    ) {
+        // The last two are alike as far as texts are kept.
+        let long = "x".repeat(250);
+        let domains = ["one.example".into(), "TWO.example".into(), String::new(), format!("{long}.a"), format!("{long}.b")];
+        let mut index = Index::new(50);
+        for (number, chosen) in letters.iter().enumerate() {
+            let addresses: Vec<String> = chosen.iter().map(|domain| format!("ada@{}", domains[*domain])).collect();
+            let recipients = addresses.iter().map(String::as_str).collect();
+            index.add(name(0, number as i64), &Summary { recipients, ..Summary::default() }, None);
+        }
+        let filter = Filter { domain: Some(domains[asked].clone()), ..Filter::default() };
+        let found: Vec<i64> = all_pages(&index, &filter, 3).iter().map(|name| name.offset).rev().collect();
+        let has = |chosen: &Vec<usize>| chosen.contains(&asked) || asked == 2 && chosen.is_empty();
+        let expected: Vec<i64> =
+            letters.iter().enumerate().filter(|(_, chosen)| has(chosen)).map(|(number, _)| number as i64).collect();
+        prop_assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn a_decision_may_come_before_its_letter_and_counts_for_that_letter_only() {
     let mut index = index(6);

@@ -61,6 +61,7 @@ const NONE: u8 = u8::MAX;
 const MAX_NAMES: usize = 100;
 const HAS_ORIGINAL: u8 = 1;
 const IS_REPEAT: u8 = 2;
+const DOMAINS_IN_NAMES: u8 = 4;
 
 /// The letters of one partition, by ascending offsets.
 #[derive(Debug, Default)]
@@ -78,7 +79,8 @@ pub struct Columns {
     pub reasons: Vec<Symbol>,
     pub domains: Vec<Symbol>,
     pub templates: Vec<Symbol>,
-    /// Of each letter what a search may name whole: addresses, their domains, tags, the idempotency key.
+    /// Of each letter what a search may name whole: addresses, tags, the idempotency key; and the domains, where the column
+    /// of domains does not say it all.
     names: Vec<u64>,
     /// Where those of each letter end.
     names_end: Vec<u32>,
@@ -119,18 +121,25 @@ impl Columns {
         self.causes.push(letter.cause.map_or(NONE, cause_number));
         self.stages.push(letter.stage.map_or(NONE, stage_number));
         self.codes.push(letter.code.unwrap_or(0));
-        let has_original = if letter.has_original { HAS_ORIGINAL } else { 0 };
-        self.flags.push(has_original | if is_repeat { IS_REPEAT } else { 0 });
         self.replays.push(u8::try_from(letter.replay_count).unwrap_or(u8::MAX));
         self.reasons.push(texts.symbol(&letter.reason));
         let domain = letter.recipients.first().map(|address| domain_of(address)).unwrap_or_default();
-        self.domains.push(texts.symbol(&domain));
+        let symbol = texts.symbol(&domain);
+        self.domains.push(symbol);
         self.templates.push(texts.symbol(letter.template));
-        for address in letter.recipients.iter().take(MAX_NAMES) {
-            let address = in_small_letters(address);
-            self.names.push(named("address", &address));
-            self.names.push(named("domain", domain_of(&address).as_ref()));
+        let recipients = || letter.recipients.iter().take(MAX_NAMES).map(|address| in_small_letters(address));
+        let says_it_all =
+            texts.text(symbol) == domain && recipients().all(|address| domain_of(&address) == domain);
+        self.names.extend(recipients().map(|address| named("address", &address)));
+        if !says_it_all {
+            self.names.extend(recipients().map(|address| named("domain", &domain_of(&address))));
         }
+        let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+        self.flags.push(
+            flag(HAS_ORIGINAL, letter.has_original)
+                | flag(IS_REPEAT, is_repeat)
+                | flag(DOMAINS_IN_NAMES, !says_it_all),
+        );
         self.names.extend(letter.tags.iter().take(MAX_NAMES).map(|(name, value)| tag(name, value)));
         self.names.push(named("key", letter.idempotency_key));
         self.names_end.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
@@ -189,6 +198,15 @@ impl Columns {
 
     pub fn is_repeat(&self, at: usize) -> bool {
         self.flags[at] & IS_REPEAT > 0
+    }
+
+    /// Whether a recipient that was not reached has that domain: its symbol, and its name ([`named`]).
+    pub fn has_domain(&self, at: usize, symbol: Option<Symbol>, name: u64) -> bool {
+        if self.flags[at] & DOMAINS_IN_NAMES > 0 {
+            self.names(at).contains(&name)
+        } else {
+            symbol == Some(self.domains[at])
+        }
     }
 
     fn expires_at_ms(&self, at: usize) -> Option<i64> {
