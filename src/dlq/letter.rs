@@ -8,7 +8,7 @@ use mailroom_actors::domain::failure::{Cause, Stage};
 pub use mailroom_actors::domain::job::REPLAY_ID;
 use mailroom_actors::domain::letters::alike::alike;
 use mailroom_actors::domain::letters::name::LetterName;
-use mailroom_actors::domain::letters::row::Summary;
+use mailroom_actors::domain::letters::row::{self, Summary};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -97,7 +97,12 @@ impl<'a> Letter<'a> {
     pub fn read(value: &'a [u8]) -> Option<Letter<'a>> {
         // serde would take an array for the object as well.
         let is_object = value.trim_ascii_start().first() == Some(&b'{');
-        serde_json::from_slice(value).ok().filter(|_| is_object)
+        let letter = match std::str::from_utf8(value) {
+            Ok(text) => serde_json::from_str(text),
+            // Perhaps in what is not asked for.
+            Err(_) => serde_json::from_slice(value),
+        };
+        letter.ok().filter(|_| is_object)
     }
 
     /// A cause that this version does not know, or none, is `unknown`.
@@ -140,14 +145,18 @@ pub fn summarise<T>(value: &[u8], timestamp_ms: i64, take: impl FnOnce(&Summary<
         replay_count: letter.replay_count,
         expires_at_ms: expires_at.map(|at| at.timestamp_millis()),
         has_original: !original::is_stub(letter.original_message.get()),
-        source: letter.source.as_ref().map_or_else(String::new, Source::name),
+        source: letter.source.as_ref().map(Source::borrowed),
     })
 }
 
 impl Source<'_> {
-    /// Of one record only, also where its topic was made anew.
-    fn name(&self) -> String {
-        format!("{}-{}-{}@{}", self.topic, self.partition, self.offset, self.timestamp)
+    fn borrowed(&self) -> row::Source<'_> {
+        row::Source {
+            topic: &self.topic,
+            partition: self.partition,
+            offset: self.offset,
+            timestamp_ms: self.timestamp,
+        }
     }
 }
 
@@ -189,7 +198,7 @@ mod tests {
                 replay_count: 2,
                 expires_at_ms: Some(1_795_478_400_000),
                 has_original: true,
-                source: "email-queue-2-7@1".into(),
+                source: Some(row::Source { topic: "email-queue", partition: 2, offset: 7, timestamp_ms: 1 }),
             };
             assert_eq!(summary, &expected);
         });
@@ -203,10 +212,17 @@ mod tests {
         summarise(value, 5, |summary| {
             assert_eq!((summary.cause, summary.has_original), (Some(Cause::Unknown), true));
             assert_eq!(
-                (summary.template, &*summary.reason, &*summary.source),
-                ("otp", "Connection refused", "")
+                (summary.template, &*summary.reason, summary.source),
+                ("otp", "Connection refused", None)
             );
         });
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_in_what_is_not_asked_for_do_no_harm() {
+        let value =
+            b"{\"original_message\":{\"to\":\"a@b.c\"},\"error_reason\":\"no\",\"message_id\":\"\xff\"}";
+        summarise(value, 5, |summary| assert_eq!((&*summary.reason, summary.has_original), ("no", true)));
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub fn follow(
         next: BTreeMap::new(),
         awaited: None,
         look_at: Instant::now(),
+        began: Instant::now(),
+        records: 0,
     };
     let name: String = format!("follow-{topic}").chars().take(15).collect();
     let thread = Thread::start(&name, LONGEST_FAREWELL, move |stopped| follower.run(stopped))
@@ -133,6 +135,8 @@ struct Follower<L> {
     /// Partitions whose end has not been reached since the start; none before the first look.
     awaited: Option<BTreeSet<i32>>,
     look_at: Instant,
+    began: Instant,
+    records: u64,
 }
 
 impl<L: Listener> Follower<L> {
@@ -147,6 +151,7 @@ impl<L: Listener> Follower<L> {
                     let next = self.next.get_mut(&message.partition());
                     if let Some(next) = next.filter(|next| **next <= message.offset()) {
                         *next = message.offset() + 1;
+                        self.records += 1;
                         self.listener.record(&Seen::of(&message));
                     }
                 }
@@ -165,6 +170,13 @@ impl<L: Listener> Follower<L> {
             && awaited.remove(&partition)
             && awaited.is_empty()
         {
+            let seconds = self.began.elapsed().as_secs_f64();
+            tracing::info!(
+                topic = self.topic,
+                records = self.records,
+                seconds,
+                "the topic is read to its end"
+            );
             self.listener.caught_up();
         }
     }
@@ -213,6 +225,8 @@ impl<L: Listener> Follower<L> {
             self.awaited = Some(self.next.keys().copied().collect());
         }
         if changed {
+            let seconds = self.began.elapsed().as_secs_f64();
+            tracing::debug!(topic = self.topic, partitions = self.next.len(), seconds, "the topic is read");
             self.assign();
         }
         ends.len() == partitions.len()

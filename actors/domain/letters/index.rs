@@ -1,12 +1,14 @@
 //! The letters in memory: a row each, the newest so many, with what was decided of them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
+use super::columns::Columns;
 use super::decision::State;
 use super::interned::Texts;
 use super::name::LetterName;
 use super::offsets::OffsetSet;
-use super::row::{self, Columns, Row, Summary};
+use super::row::{self, Row, Summary};
 use crate::domain::failure::Cause;
 
 /// Of so many sources, the latest to come in, it is known whether a letter is a repeat.
@@ -69,8 +71,8 @@ impl Index {
             return;
         }
         self.read_to.insert(name.partition, name.offset + 1);
-        let source = row::named(&letter.source, &letter.replay_count.to_string());
-        let is_repeat = !letter.source.is_empty() && self.sources.is_repeat(source);
+        let attempt = letter.source.map(|source| row::hash_of((source, letter.replay_count)));
+        let is_repeat = attempt.is_some_and(|attempt| self.sources.is_repeat(attempt));
         columns.push(name.offset, letter, is_repeat, &mut self.texts);
         self.letters += 1;
         self.counts[state_number(State::Waiting)][cause_number(letter.cause)] += 1;
@@ -179,8 +181,8 @@ impl Index {
 
     /// The time stamps of the oldest and the newest letter in here.
     pub fn searched_ms(&self) -> Option<(i64, i64)> {
-        let stamps = || self.partitions.values().flat_map(|columns| &columns.timestamps);
-        Some((*stamps().min()?, *stamps().max()?))
+        let ranges = self.partitions.values().filter_map(Columns::range_ms);
+        ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// The time stamp of the oldest letter that waits.
@@ -274,10 +276,28 @@ fn cause_number(cause: Option<Cause>) -> usize {
     cause.map_or(Cause::ALL.len(), |cause| usize::from(row::cause_number(cause)))
 }
 
+/// Takes what is a hash already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = row::hash_of(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 /// The latest sources: a repeat comes soon after the first.
 #[derive(Debug, Default)]
 struct Sources {
-    known: HashSet<u64>,
+    known: HashSet<u64, BuildHasherDefault<Hashed>>,
     order: VecDeque<u64>,
 }
 

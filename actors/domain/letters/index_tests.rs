@@ -8,6 +8,7 @@ use crate::domain::failure::Stage;
 use crate::domain::letters::filter::Filter;
 use crate::domain::letters::group::{Advice, By};
 use crate::domain::letters::redrive::{Due, Plan, Redrive};
+use crate::domain::letters::row::Source;
 use crate::domain::letters::rules::{Action, Rules, Skip};
 use crate::domain::letters::search::Cursor;
 
@@ -33,7 +34,7 @@ fn summary(number: usize) -> Summary<'static> {
         replay_count: 0,
         expires_at_ms: None,
         has_original: true,
-        source: format!("email-queue-0-{number}"),
+        source: Some(Source { topic: "email-queue", partition: 0, offset: number as i64, timestamp_ms: 1 }),
     }
 }
 
@@ -84,6 +85,8 @@ proptest! {
                 _ => index.decide(name((at % 3) as i32, at), at + 1, State::Discarded, 0),
             }
             prop_assert!(index.len() <= 50);
+            let stamps = || index.partitions.values().flat_map(|columns| columns.timestamps.iter().copied());
+            prop_assert_eq!(index.searched_ms(), stamps().min().zip(stamps().max()));
             for state in State::ALL {
                 let filter = Filter { state: Some(state), ..Filter::default() };
                 prop_assert_eq!(index.count_all(state), all_pages(&index, &filter, 100).len() as u64);

@@ -7,6 +7,7 @@
 //! partition carries all of it out, by the [`lessons`] of what was written before, without what met with a [`refusal`].
 
 pub mod alike;
+pub mod columns;
 pub mod decision;
 pub mod filter;
 pub mod group;

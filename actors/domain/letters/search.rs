@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt;
 use std::str::FromStr;
 
+use super::columns::Columns;
 use super::decision::State;
-use super::filter::{Filter, Matcher};
+use super::filter::{Filter, Matcher, blocks};
 use super::group::{Advice, By, Group};
 use super::index::{Index, state_number};
 use super::name::LetterName;
 use super::offsets::OffsetSet;
 use super::redrive::{Due, Plan, Redrive};
-use super::row::{Columns, Row};
+use super::row::Row;
 use super::rules::{Action, Rules, Skip};
 use crate::domain::failure::Cause;
 
@@ -83,21 +84,25 @@ impl Index {
         // One more than asked for tells whether there are more.
         let mut newest: BinaryHeap<Reverse<Cursor>> = BinaryHeap::with_capacity(limit + 2);
         for (&partition, columns) in &self.partitions {
-            for at in (0..columns.len()).rev() {
-                let timestamp_ms = columns.timestamps[at];
-                let is_full = newest.len() > limit;
-                if is_full && newest.peek().is_some_and(|Reverse(oldest)| timestamp_ms < oldest.timestamp_ms)
-                {
+            for block in blocks(columns).rev() {
+                let is_too_old = |newest: &BinaryHeap<Reverse<Cursor>>, timestamp_ms: i64| {
+                    let oldest = newest.peek().filter(|_| newest.len() > limit);
+                    oldest.is_some_and(|Reverse(oldest)| timestamp_ms < oldest.timestamp_ms)
+                };
+                if columns.timestamps[block.clone()].iter().all(|at| is_too_old(&newest, *at)) {
                     continue;
                 }
-                let cursor =
-                    Cursor { timestamp_ms, name: LetterName { partition, offset: columns.offsets[at] } };
-                if after.is_some_and(|after| cursor >= after) || !matcher.fits(partition, columns, at) {
-                    continue;
-                }
-                newest.push(Reverse(cursor));
-                if newest.len() > limit + 1 {
-                    newest.pop();
+                for at in matcher.places(partition, columns, block).rev() {
+                    let timestamp_ms = columns.timestamps[at];
+                    let name = LetterName { partition, offset: columns.offsets[at] };
+                    let cursor = Cursor { timestamp_ms, name };
+                    if is_too_old(&newest, timestamp_ms) || after.is_some_and(|after| cursor >= after) {
+                        continue;
+                    }
+                    newest.push(Reverse(cursor));
+                    if newest.len() > limit + 1 {
+                        newest.pop();
+                    }
                 }
             }
         }
@@ -113,21 +118,27 @@ impl Index {
     /// The letters that match, grouped; the largest group first.
     pub fn groups(&self, by: By, filter: &Filter) -> Vec<Group> {
         let matcher = Matcher::new(filter, &self.texts);
+        let advice = advice_by_cause();
         // By number: which of the tallies is that group's.
         let mut places: Vec<u32> = Vec::new();
         let mut tallies: Vec<(u32, Tally)> = Vec::new();
         for (&partition, columns) in &self.partitions {
-            for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
-                let number = group_number(by, columns, at);
-                if places.len() <= number as usize {
-                    places.resize(number as usize + 1, NO_PLACE);
+            for block in blocks(columns) {
+                for at in matcher.places(partition, columns, block) {
+                    let number = group_number(by, columns, at);
+                    if places.len() <= number as usize {
+                        places.resize(number as usize + 1, NO_PLACE);
+                    }
+                    let place = &mut places[number as usize];
+                    if *place == NO_PLACE {
+                        *place = tallies.len() as u32;
+                        tallies.push((number, Tally::default()));
+                    }
+                    let name = LetterName { partition, offset: columns.offsets[at] };
+                    let cursor = Cursor { timestamp_ms: columns.timestamps[at], name };
+                    let advice = advice[usize::from(columns.causes[at])];
+                    tallies[*place as usize].1.add(cursor, columns.states[at], advice);
                 }
-                let place = &mut places[number as usize];
-                if *place == NO_PLACE {
-                    *place = tallies.len() as u32;
-                    tallies.push((number, Tally::default()));
-                }
-                tallies[*place as usize].1.add(partition, columns, at);
             }
         }
         let mut groups: Vec<Group> =
@@ -155,7 +166,7 @@ impl Index {
         // By partition and offset.
         let mut chosen: Vec<(Cursor, Option<Cause>)> = Vec::new();
         for (&partition, columns) in &self.partitions {
-            for at in (0..columns.len()).filter(|at| matcher.fits(partition, columns, *at)) {
+            for at in blocks(columns).flat_map(|block| matcher.places(partition, columns, block)) {
                 selection.matched += 1;
                 let facts = columns.facts(at);
                 // The first of them is replayed; both may be put away.
@@ -226,41 +237,47 @@ fn group_number(by: By, columns: &Columns, at: usize) -> u32 {
     }
 }
 
+const ADVICE: [Advice; 3] = [Advice::Replay, Advice::AfterFix, Advice::No];
+
+/// By the number of a cause.
+fn advice_by_cause() -> [Advice; UNREADABLE as usize + 1] {
+    std::array::from_fn(|number| Advice::of(Cause::ALL.get(number).copied()))
+}
+
 /// A group while it is counted.
 #[derive(Default)]
 struct Tally {
-    count: u64,
-    states: [u64; 4],
-    first_ms: i64,
-    newest: Option<Cursor>,
-    advice: [u64; 3],
+    /// By state, then by advice.
+    counts: [[u32; ADVICE.len()]; State::ALL.len()],
+    /// The oldest and the newest letter.
+    ends: Option<(Cursor, Cursor)>,
 }
 
 impl Tally {
-    fn add(&mut self, partition: i32, columns: &Columns, at: usize) {
-        let timestamp_ms = columns.timestamps[at];
-        self.first_ms = if self.count == 0 { timestamp_ms } else { self.first_ms.min(timestamp_ms) };
-        self.count += 1;
-        self.states[state_number(columns.states[at])] += 1;
-        self.advice[Advice::of(columns.cause(at)) as usize] += 1;
-        let cursor = Cursor { timestamp_ms, name: LetterName { partition, offset: columns.offsets[at] } };
-        self.newest = self.newest.max(Some(cursor));
+    fn add(&mut self, cursor: Cursor, state: State, advice: Advice) {
+        self.counts[state_number(state)][advice as usize] += 1;
+        let (oldest, newest) = self.ends.get_or_insert((cursor, cursor));
+        if cursor.timestamp_ms < oldest.timestamp_ms {
+            *oldest = cursor;
+        } else if cursor.timestamp_ms >= newest.timestamp_ms {
+            *newest = cursor.max(*newest);
+        }
     }
 
     fn group(self, key: String) -> Group {
-        let newest = self.newest.expect("a group has a letter");
-        // Of as many of each the more careful advice.
-        let advice = [Advice::Replay, Advice::AfterFix, Advice::No]
-            .into_iter()
-            .max_by_key(|a| self.advice[*a as usize]);
+        let (oldest, newest) = self.ends.expect("a group has a letter");
+        let states = self.counts.map(|of_state| of_state.into_iter().map(u64::from).sum());
+        let advised =
+            |advice: &Advice| self.counts.iter().map(|of_state| of_state[*advice as usize]).sum::<u32>();
         Group {
             key,
-            count: self.count,
-            states: self.states,
-            first_ms: self.first_ms,
+            count: states.iter().sum(),
+            states,
+            first_ms: oldest.timestamp_ms,
             last_ms: newest.timestamp_ms,
             example: newest.name,
-            advice: advice.expect("there are three"),
+            // Of as many of each the more careful one.
+            advice: ADVICE.into_iter().max_by_key(advised).expect("there are three"),
         }
     }
 }
