@@ -23,8 +23,8 @@ const RATE: f64 = 20.0;
 const REASON: &str = "the demo's key";
 /// A run that was cancelled may still have a batch in hand, for a turn of the owner's.
 const LAST_BATCH: Duration = Duration::from_secs(1);
-/// A run that nothing is known of after this time was never written.
-const UNHEARD: Duration = Duration::from_secs(10);
+/// A run that nothing is known of after this time was never written: writing it and hearing of it take 10 s each at most.
+const UNHEARD: Duration = Duration::from_secs(30);
 
 /// What a replay begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +119,20 @@ impl Replays {
         self.asked.set(self.asked.get() + 1);
         let key = format!("demo-{}", self.asked.get());
         let (id, began, before) = (run_id(Some(&key), Utc::now()), Instant::now(), accounts.lock().replays());
-        self.current.replace(Some(Current { id, began, is_told: false, cancelled: None, before }));
-        let why_not = match worker.replay(&key).await {
+        self.current.replace(Some(Current {
+            id: id.clone(),
+            began,
+            is_told: false,
+            cancelled: None,
+            before,
+        }));
+        let begun = worker.replay(&key).await;
+        let current = self.current()?;
+        // It is under way in spite of an error, or another is meanwhile.
+        if current.is_told || current.id != id {
+            return None;
+        }
+        let why_not = match begun {
             Ok(Begun { waiting: 0, .. }) => "nothing to replay: no dead letter waits".into(),
             Ok(Begun { waiting, matched: 0 }) => {
                 format!("nothing to replay: none of {waiting} waiting letters has a cause that may pass")
@@ -141,6 +153,9 @@ impl Replays {
                 "nothing is heard of the replay".into()
             });
         };
+        if run.total() == 0 {
+            return None;
+        }
         if !current.is_told {
             self.change(|current| current.is_told = true);
             return Some(format!(

@@ -65,8 +65,9 @@ const LOOK: Duration = Duration::from_millis(50);
 impl Stage {
     /// Pulls a lever, and tells what came of it.
     pub(super) async fn pull(&self, lever: Lever) {
-        let told = self.levers.pull(lever, &*self.worker, &self.mail_server, &self.accounts).await;
-        told.into_iter().for_each(|text| self.tell(text));
+        if let Some(text) = self.levers.pull(lever, &*self.worker, &self.mail_server, &self.accounts).await {
+            self.tell(text);
+        }
     }
 
     fn tell(&self, text: String) {

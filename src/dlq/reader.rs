@@ -54,8 +54,8 @@ impl Listener for Letters {
     fn record(&self, record: &Seen<'_>) {
         let name = LetterName { partition: record.partition(), offset: record.offset() };
         letter::summarise(record.value().unwrap_or_default(), record.timestamp_ms(), |summary| {
-            // Headers are read one by one: only where there may be something in them.
-            let may_be_replayed = summary.cause.is_none() || summary.replay_count > 0;
+            // Headers are read one by one. A letter of ours that was not replayed says so in its value.
+            let may_be_replayed = summary.source.is_none() || summary.replay_count > 0;
             let from = may_be_replayed.then(|| record.header(REPLAY_ID).and_then(letter::named_by)).flatten();
             self.0.index.write().add(name, summary, from);
         });

@@ -135,7 +135,9 @@ struct Follower<L> {
     /// Partitions whose end has not been reached since the start; none before the first look.
     awaited: Option<BTreeSet<i32>>,
     look_at: Instant,
+    /// When it was begun to look for the topic.
     began: Instant,
+    /// Told so far.
     records: u64,
 }
 
@@ -171,7 +173,7 @@ impl<L: Listener> Follower<L> {
             && awaited.is_empty()
         {
             let seconds = self.began.elapsed().as_secs_f64();
-            tracing::info!(
+            tracing::debug!(
                 topic = self.topic,
                 records = self.records,
                 seconds,
@@ -225,8 +227,6 @@ impl<L: Listener> Follower<L> {
             self.awaited = Some(self.next.keys().copied().collect());
         }
         if changed {
-            let seconds = self.began.elapsed().as_secs_f64();
-            tracing::debug!(topic = self.topic, partitions = self.next.len(), seconds, "the topic is read");
             self.assign();
         }
         ends.len() == partitions.len()

@@ -90,9 +90,6 @@ pub fn consumer(config: &config::Kafka) -> ClientConfig {
         .set("isolation.level", "read_committed")
         // By its heartbeat a member learns of a rebalance: the default of 3 s is added to each.
         .set("heartbeat.interval.ms", "1000")
-        // A broker that is frozen, or cut off, is given up after so long. With the default of 60 s a commit
-        // hangs at a coordinator that does not answer, and no jobs are taken until another one has it.
-        .set("socket.timeout.ms", "10000")
         // With split queues these hold for each partition: one that is read slowly holds at most what may be
         // queued and one more fetch, together 1 MiB, or one record where that is larger. So 200 partitions hold
         // 200 MiB beside `limits.in_flight_bytes`; librdkafka can't be told less while it runs. Measured with
@@ -157,7 +154,6 @@ pub fn member(config: &config::Kafka) -> ClientConfig {
         .set("auto.offset.reset", "latest")
         .set("partition.assignment.strategy", "range")
         .set("heartbeat.interval.ms", "1000")
-        .set("socket.timeout.ms", "10000")
         // So soon a new partition of the queue has an owner.
         .set("topic.metadata.refresh.interval.ms", "15000")
         // It is paused at once.
@@ -252,6 +248,9 @@ fn base(config: &config::Kafka) -> ClientConfig {
         .set("allow.auto.create.topics", "false")
         .set("socket.nagle.disable", "true")
         .set("log.connection.close", "false")
+        // A broker that is frozen, or cut off, is given up after so long. With the default of 60 s a commit
+        // hangs at a coordinator that does not answer, and no jobs are taken until another one has it.
+        .set("socket.timeout.ms", "10000")
         // The default of 10 s is the time for which a broker that is back stays unused.
         .set("reconnect.backoff.max.ms", "2000");
     let debugging = config.properties.contains_key("debug");

@@ -1,19 +1,11 @@
 //! Brokers that go and come back, replicas that join and leave: the rows *Kafka* of the table of faults.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, until};
 use crate::numbered_jobs::{Account, SESSION, address, jobs, report, settings, skipped, unhurried_relay};
-
-/// Three brokers, for one test at a time: each leaves them well behind it.
-fn cluster() -> MutexGuard<'static, Kafka> {
-    static CLUSTER: OnceLock<Mutex<Kafka>> = OnceLock::new();
-    let cluster = CLUSTER.get_or_init(|| Mutex::new(Kafka::cluster()));
-    // A test that failed with the brokers in hand is told by its own failure.
-    cluster.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Every hundredth is refused for good, so that the producer meets the faults too.
 fn relay_that_refuses_some() -> RecordingSmtp {
@@ -47,7 +39,7 @@ fn a_broker_that_is_restarted_costs_no_job_no_repeat_and_no_restart_of_ours() {
 
 #[test]
 fn three_brokers_restarted_one_after_the_other_cost_no_job_no_repeat_and_no_restart_of_ours() {
-    let kafka = cluster();
+    let kafka = Kafka::shared_cluster();
     let queue = Queue::new(&kafka, 4);
     let relay = relay_that_refuses_some();
     let worker = TestWorker::start(&Settings::new(&queue, relay.port()));
@@ -75,7 +67,7 @@ fn three_brokers_restarted_one_after_the_other_cost_no_job_no_repeat_and_no_rest
 
 #[test]
 fn with_all_brokers_away_what_is_in_hand_is_sent_and_committed_on_their_return() {
-    let kafka = cluster();
+    let kafka = Kafka::shared_cluster();
     let queue = Queue::new(&kafka, 2);
     let relay = unhurried_relay(Duration::from_millis(50));
     let in_hand = 100;
@@ -122,7 +114,7 @@ fn with_all_brokers_away_what_is_in_hand_is_sent_and_committed_on_their_return()
 
 #[test]
 fn a_broker_of_three_that_is_frozen_for_a_while_costs_no_job() {
-    let kafka = cluster();
+    let kafka = Kafka::shared_cluster();
     let queue = Queue::new(&kafka, 4);
     let relay = relay_that_refuses_some();
     let worker = TestWorker::start(&Settings::new(&queue, relay.port()));

@@ -1,8 +1,8 @@
 //! Letters of the dead letter queue and what people do with them, as plain functions and data: no Kafka, clock or HTTP.
 //!
 //! In reading order: a letter has a [`name`]; what was decided of it is a [`decision`], and whether an act may touch it the
-//! [`rules`] say; the [`index`] keeps a row of each in memory, found by a [`filter`] and counted in [`group`]s, its texts
-//! [`interned`], its reasons [`alike`]; a [`run`] is an act on many that goes on after a crash, over the frozen [`offsets`] of
+//! [`rules`] say; the [`index`] keeps a [`row`] of each in memory, in [`columns`], which a [`search`] finds by a [`filter`] and counts in
+//! [`group`]s, its texts [`interned`], its reasons [`alike`]; a [`run`] is an act on many that goes on after a crash, over the frozen [`offsets`] of
 //! what matched; all [`runs`] that are told of, and when they are forgotten; [`redrive`] replays by itself; the [`owner`] of a
 //! partition carries all of it out, by the [`lessons`] of what was written before, without what met with a [`refusal`].
 

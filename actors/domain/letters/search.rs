@@ -17,8 +17,6 @@ use super::row::Row;
 use super::rules::{Action, Rules, Skip};
 use crate::domain::failure::Cause;
 
-/// The number of what has neither cause nor stage.
-const UNREADABLE: u32 = u8::MAX as u32;
 const NO_PLACE: u32 = u32::MAX;
 
 /// How many letters a preview shows.
@@ -228,8 +226,8 @@ fn name_of(name: Option<&str>) -> String {
 
 fn group_number(by: By, columns: &Columns, at: usize) -> u32 {
     match by {
-        By::Cause => columns.cause(at).map_or(UNREADABLE, |cause| cause as u32),
-        By::Stage => columns.stage(at).map_or(UNREADABLE, |stage| stage as u32),
+        By::Cause => u32::from(columns.causes[at]),
+        By::Stage => u32::from(columns.stages[at]),
         By::Code => u32::from(columns.codes[at]),
         By::Domain => columns.domains[at],
         By::Template => columns.templates[at],
@@ -240,7 +238,7 @@ fn group_number(by: By, columns: &Columns, at: usize) -> u32 {
 const ADVICE: [Advice; 3] = [Advice::Replay, Advice::AfterFix, Advice::No];
 
 /// By the number of a cause.
-fn advice_by_cause() -> [Advice; UNREADABLE as usize + 1] {
+fn advice_by_cause() -> [Advice; u8::MAX as usize + 1] {
     std::array::from_fn(|number| Advice::of(Cause::ALL.get(number).copied()))
 }
 
@@ -249,23 +247,22 @@ fn advice_by_cause() -> [Advice; UNREADABLE as usize + 1] {
 struct Tally {
     /// By state, then by advice.
     counts: [[u32; ADVICE.len()]; State::ALL.len()],
-    /// The oldest and the newest letter.
-    ends: Option<(Cursor, Cursor)>,
+    /// The oldest time stamp, and the newest letter.
+    ends: Option<(i64, Cursor)>,
 }
 
 impl Tally {
     fn add(&mut self, cursor: Cursor, state: State, advice: Advice) {
         self.counts[state_number(state)][advice as usize] += 1;
-        let (oldest, newest) = self.ends.get_or_insert((cursor, cursor));
-        if cursor.timestamp_ms < oldest.timestamp_ms {
-            *oldest = cursor;
-        } else if cursor.timestamp_ms >= newest.timestamp_ms {
+        let (oldest_ms, newest) = self.ends.get_or_insert((cursor.timestamp_ms, cursor));
+        *oldest_ms = cursor.timestamp_ms.min(*oldest_ms);
+        if cursor.timestamp_ms >= newest.timestamp_ms {
             *newest = cursor.max(*newest);
         }
     }
 
     fn group(self, key: String) -> Group {
-        let (oldest, newest) = self.ends.expect("a group has a letter");
+        let (first_ms, newest) = self.ends.expect("a group has a letter");
         let states = self.counts.map(|of_state| of_state.into_iter().map(u64::from).sum());
         let advised =
             |advice: &Advice| self.counts.iter().map(|of_state| of_state[*advice as usize]).sum::<u32>();
@@ -273,7 +270,7 @@ impl Tally {
             key,
             count: states.iter().sum(),
             states,
-            first_ms: oldest.timestamp_ms,
+            first_ms,
             last_ms: newest.timestamp_ms,
             example: newest.name,
             // Of as many of each the more careful one.

@@ -1,7 +1,7 @@
 //! A real Apache Kafka: one node in KRaft mode, or three, with their own ports and data.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -59,8 +59,16 @@ impl Kafka {
     }
 
     /// Three brokers; every topic is on all of them, and takes records while two are there.
-    pub fn cluster() -> Kafka {
+    fn cluster() -> Kafka {
         Kafka::of(Broker::start(3))
+    }
+
+    /// Three brokers, for one test at a time: each leaves them well behind it.
+    pub fn shared_cluster() -> MutexGuard<'static, Kafka> {
+        static CLUSTER: OnceLock<Mutex<Kafka>> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| Mutex::new(Kafka::cluster()));
+        // A test that failed with the brokers in hand is told by its own failure.
+        cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of(brokers: Vec<Broker>) -> Kafka {

@@ -132,6 +132,11 @@ fn properties(number: usize, port: u16, controllers: &[u16], folder: &Path) -> S
     let replicated = node
         .replace("replication.factor=1", &format!("replication.factor={}", controllers.len()))
         .replace("transaction.state.log.min.isr=1", "transaction.state.log.min.isr=2");
+    // Each is a rack of its own, from which a client may read that says it is there (`client.rack`).
     // A clean end does not wait long for the others to take over: they may be ending too.
-    format!("{replicated}\nmin.insync.replicas=2\ncontrolled.shutdown.max.retries=1\n")
+    let rack = format!(
+        "broker.rack=rack-{}\nreplica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector",
+        number + 1
+    );
+    format!("{replicated}\nmin.insync.replicas=2\ncontrolled.shutdown.max.retries=1\n{rack}\n")
 }

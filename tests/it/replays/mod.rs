@@ -1,6 +1,7 @@
 //! Letters of the dead letter queue put back on the queue, by a run: each once, whatever dies (contract, section 9).
 
 mod beside;
+mod brokers;
 mod fetching;
 mod forgotten;
 mod letters;

@@ -10,7 +10,8 @@ use super::{Letters, replayed};
 use crate::harness::kafka::Record;
 use crate::harness::{Kafka, Queue, Settings, SmtpSink, TestWorker, until};
 
-fn each_once(count: usize) -> BTreeMap<String, usize> {
+/// What [`replayed`] is when all is well.
+pub fn each_once(count: usize) -> BTreeMap<String, usize> {
     (0..count).map(|number| (format!("job-{number}"), 1)).collect()
 }
 
