@@ -49,18 +49,7 @@ impl Ends {
     /// # Errors
     /// In words, when not all leaders answer.
     pub fn of(&self, topic: &str) -> Result<Vec<watermarks::LogEnds>, String> {
-        // Serves the errors of this client.
-        while self.observer.poll(Duration::ZERO).is_some() {}
-        let in_words = |error: rdkafka::error::KafkaError| format!("topic {topic}: {error}");
-        let partitions = watermarks::partitions(&self.observer, topic, ANSWER_TIMEOUT).map_err(in_words)?;
-        if partitions.is_empty() {
-            return Err(format!("topic {topic} is not there"));
-        }
-        let ends = watermarks::ask(&self.observer, topic, &partitions, ANSWER_TIMEOUT).map_err(in_words)?;
-        if ends.len() < partitions.len() {
-            return Err(format!("topic {topic}: not every leader answers"));
-        }
-        Ok(ends)
+        ends(&self.observer, topic)
     }
 
     /// How many partitions the topic has; 0 where it is not there, or nobody answers.
@@ -74,9 +63,7 @@ impl Ends {
     /// In words, when not all leaders answer.
     pub fn held_up(&self, topic: &str) -> Result<i64, String> {
         // Asked first, it is never ahead of the other.
-        let partitions: Vec<i32> = self.of(topic)?.into_iter().map(|end| end.partition).collect();
-        let stable = watermarks::ask(&self.stable, topic, &partitions, ANSWER_TIMEOUT)
-            .map_err(|error| format!("topic {topic}: {error}"))?;
+        let stable = ends(&self.stable, topic)?;
         let ends = self.of(topic)?;
         let held = stable.iter().filter_map(|stable| {
             let end = ends.iter().find(|end| end.partition == stable.partition)?;
@@ -104,4 +91,21 @@ impl Ends {
         };
         Ok(answers.elements().iter().filter_map(offset).collect())
     }
+}
+
+/// The topic's ends as that client sees them, which first asks anew who leads its partitions: one that goes by what it knew
+/// waits for a broker that has died meanwhile.
+fn ends(client: &BaseConsumer<ClientLog>, topic: &str) -> Result<Vec<watermarks::LogEnds>, String> {
+    // Serves the errors of this client.
+    while client.poll(Duration::ZERO).is_some() {}
+    let in_words = |error: rdkafka::error::KafkaError| format!("topic {topic}: {error}");
+    let partitions = watermarks::partitions(client, topic, ANSWER_TIMEOUT).map_err(in_words)?;
+    if partitions.is_empty() {
+        return Err(format!("topic {topic} is not there"));
+    }
+    let ends = watermarks::ask(client, topic, &partitions, ANSWER_TIMEOUT).map_err(in_words)?;
+    if ends.len() < partitions.len() {
+        return Err(format!("topic {topic}: not every leader answers"));
+    }
+    Ok(ends)
 }

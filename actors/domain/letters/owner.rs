@@ -158,9 +158,9 @@ impl Owner {
         cadence: Duration,
         most: usize,
     ) -> Vec<Task> {
-        let mut tasks = Vec::new();
         self.credit.retain(|id, _| id.is_empty() || runs.iter().any(|run| run.run.id == *id));
-        for (served, run) in runs.iter().enumerate() {
+        let mut wishes: Vec<Vec<Task>> = Vec::with_capacity(runs.len() + 1);
+        for run in runs {
             let mut run = run.clone();
             // Our own word on our partition is newer than what was read of it.
             match self.opened.progress.get(&run.run.id) {
@@ -168,23 +168,19 @@ impl Owner {
                 None => drop(run.progress.remove(&self.partition)),
             }
             let allowed = self.allowed(&run.run.id, run.share(self.partition), passed, cadence);
-            // The others have a share of the batch too, and so has the redriver.
-            let left = (most - tasks.len()).div_ceil(runs.len() - served + 1);
-            for offset in run.next(self.partition, allowed.min(left)) {
-                tasks.push(self.task(offset, Purpose::Run(Arc::clone(&run.run))));
-            }
+            let task = |offset| self.task(offset, Purpose::Run(Arc::clone(&run.run)));
+            wishes.push(run.next(self.partition, allowed.min(most)).into_iter().map(task).collect());
         }
         let allowed = self.allowed("", redrive_rate, passed, cadence);
-        let left = most - tasks.len();
         let waits = |due: &&Due| {
             let known = self.opened.known.get(&due.offset);
             let known = known.filter(|known| known.letter_timestamp_ms == due.timestamp_ms);
             known.is_none_or(|known| known.state == State::Waiting)
         };
-        for due in due.iter().filter(waits).take(allowed.min(left)) {
-            tasks.push(self.task(due.offset, Purpose::Redrive(*due)));
-        }
-        tasks
+        let due = due.iter().filter(waits).take(allowed.min(most));
+        wishes.push(due.map(|due| self.task(due.offset, Purpose::Redrive(*due))).collect());
+        share_out(&mut wishes, most);
+        wishes.into_iter().flatten().collect()
     }
 
     fn allowed(&mut self, id: &str, rate: f64, passed: Duration, cadence: Duration) -> usize {
@@ -347,6 +343,18 @@ impl Owner {
         runs.truncate(limit);
         progress.truncate(limit);
         Leftovers { runs, progress }
+    }
+}
+
+/// Cuts wishes so that together they are `most` at most: each has the same share, and what one leaves the others have.
+fn share_out(wishes: &mut [Vec<Task>], most: usize) {
+    let mut by_size: Vec<&mut Vec<Task>> = wishes.iter_mut().collect();
+    by_size.sort_by_key(|wish| wish.len());
+    let mut left = most;
+    let others = (0..by_size.len()).rev();
+    for (wish, others) in by_size.into_iter().zip(others) {
+        wish.truncate(left.div_ceil(others + 1));
+        left -= wish.len();
     }
 }
 

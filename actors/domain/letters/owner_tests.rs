@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::super::run::tests::a_replay;
 use super::*;
 use crate::domain::failure::Cause;
+use crate::domain::letters::lessons::Lessons;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -135,6 +136,48 @@ fn a_run_goes_at_its_rate_and_does_not_make_up_for_lost_time() {
     let acted: Vec<usize> = (0..4).map(|_| world.turn(&mut owner, &runs, &[]).acts.len()).collect();
     assert_eq!(acted, [2, 3, 2, 3]);
     assert_eq!(owner.plan(&runs, &[], 0.0, Duration::from_secs(3600), SECOND, MAX_BATCH).len(), 5);
+}
+
+#[test]
+fn a_run_alone_fills_its_batches_so_that_they_grow_again_after_failures() {
+    let mut world = World::with(600);
+    let runs = [run("a", Action::Replay, 0..600, 1000.0)];
+    let mut owner = Owner::new(0, Opened::default());
+    let mut lessons = Lessons::default();
+    for _ in 0..20 {
+        lessons.not_written(&Batch { forgotten: vec![1], ..Batch::default() });
+    }
+    let mut sizes = Vec::new();
+    for _ in 0..12 {
+        let tasks = owner.plan(&runs, &[], 0.0, SECOND, SECOND, lessons.most());
+        let batch = owner.conclude(tasks.clone(), &world.fetch(&tasks), &world.refused, 5, 1_000);
+        let decided_at = world.write(&batch);
+        owner.written(&batch, &decided_at);
+        lessons.written(&batch);
+        sizes.push(batch.size());
+    }
+    assert_eq!(sizes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15]);
+}
+
+#[test]
+fn runs_and_the_redriver_share_a_batch_and_what_one_leaves_the_others_have() {
+    let world = World::with(40);
+    let runs = [
+        run("a", Action::Replay, 0..10, 1000.0),
+        run("b", Action::Replay, 10..12, 1000.0),
+        run("c", Action::Replay, 12..12, 1000.0),
+    ];
+    let due: Vec<Due> = (20..40)
+        .map(|offset| Due { offset, timestamp_ms: world.letters[&offset].timestamp_ms, plan: Plan::Park })
+        .collect();
+    for (most, expected) in
+        [(1, [1, 0, 0]), (3, [1, 1, 1]), (9, [4, 2, 3]), (30, [10, 2, 18]), (40, [10, 2, 20])]
+    {
+        let mut owner = Owner::new(0, Opened::default());
+        let tasks = owner.plan(&runs, &due, 1000.0, SECOND, SECOND, most);
+        let of = |from: i64, to: i64| tasks.iter().filter(|task| (from..to).contains(&task.offset)).count();
+        assert_eq!([of(0, 10), of(10, 12), of(20, 40)], expected, "{most}");
+    }
 }
 
 #[test]
