@@ -26,32 +26,21 @@ const LAST_BATCH: Duration = Duration::from_secs(1);
 /// A run that nothing is known of after this time was never written: writing it and hearing of it take 10 s each at most.
 const UNHEARD: Duration = Duration::from_secs(30);
 
-/// What a replay begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Begun {
-    /// Letters that waited.
-    pub waiting: u64,
-    /// How many of them are replayed.
-    pub matched: u64,
-}
-
-/// Replays every waiting letter whose cause may pass, by the index's advice, as the run of this key. Where there is none
-/// nothing is begun.
+/// Replays every waiting letter whose cause may pass, by the index's advice, as the run of this key, and returns how many
+/// they are. Where there is none nothing is begun.
 ///
 /// # Errors
 /// When the run can't be written, in words.
-pub(super) async fn begin(archive: &Archive, key: &str) -> Result<Begun, String> {
+pub(super) async fn begin(archive: &Archive, key: &str) -> Result<u64, String> {
     let waiting = Filter { state: Some(State::Waiting), ..Filter::default() };
-    let (waiting, letters) = {
+    let letters: BTreeSet<LetterName> = {
         let index = archive.shelf.index.read();
         let page = index.page(&waiting, None, index.len());
         let may_pass = page.letters.iter().filter(|(_, row)| Advice::of(row.cause) == Advice::Replay);
-        let letters: BTreeSet<LetterName> = may_pass.map(|(name, _)| *name).collect();
-        (page.letters.len() as u64, letters)
+        may_pass.map(|(name, _)| *name).collect()
     };
-    let nothing = Begun { waiting, matched: 0 };
     if letters.is_empty() {
-        return Ok(nothing);
+        return Ok(0);
     }
     let request = Request {
         action: Action::Replay,
@@ -67,10 +56,9 @@ pub(super) async fn begin(archive: &Archive, key: &str) -> Result<Begun, String>
     };
     let now = Utc::now();
     if archive.preview(&request, now).map_err(in_words)?.will == 0 {
-        return Ok(nothing);
+        return Ok(0);
     }
-    let run = archive.submit(&request, Some(key), now).await.map_err(in_words)?;
-    Ok(Begun { waiting, matched: run.total() })
+    archive.submit(&request, Some(key), now).await.map(|run| run.total()).map_err(in_words)
 }
 
 /// Ends the run of this id: what it has not replayed stays as it is.
@@ -99,6 +87,8 @@ pub(super) struct Replays {
 struct Current {
     id: String,
     began: Instant,
+    /// Letters that waited then.
+    waiting: u64,
     /// Whether it is told that it has begun.
     is_told: bool,
     cancelled: Option<Instant>,
@@ -119,9 +109,11 @@ impl Replays {
         self.asked.set(self.asked.get() + 1);
         let key = format!("demo-{}", self.asked.get());
         let (id, began, before) = (run_id(Some(&key), Utc::now()), Instant::now(), accounts.lock().replays());
+        let waiting = worker.waiting();
         self.current.replace(Some(Current {
             id: id.clone(),
             began,
+            waiting,
             is_told: false,
             cancelled: None,
             before,
@@ -133,8 +125,8 @@ impl Replays {
             return None;
         }
         let why_not = match begun {
-            Ok(Begun { waiting: 0, .. }) => "nothing to replay: no dead letter waits".into(),
-            Ok(Begun { waiting, matched: 0 }) => {
+            Ok(0) if waiting == 0 => "nothing to replay: no dead letter waits".into(),
+            Ok(0) => {
                 format!("nothing to replay: none of {waiting} waiting letters has a cause that may pass")
             }
             Ok(_) => return None,
@@ -153,14 +145,12 @@ impl Replays {
                 "nothing is heard of the replay".into()
             });
         };
-        if run.total() == 0 {
-            return None;
-        }
         if !current.is_told {
             self.change(|current| current.is_told = true);
             return Some(format!(
-                "{} waiting letters are replayed, {RATE} a second: their causes may pass",
-                run.total()
+                "{} of {} waiting letters are replayed, {RATE} a second: their causes may pass",
+                run.total(),
+                current.waiting
             ));
         }
         let was_cut = run.standing() == Standing::Cancelled;

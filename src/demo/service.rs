@@ -13,7 +13,7 @@ use mailroom_actors::domain::letters::run::Tracked;
 
 use super::fuse::{Fuse, FusedJitter};
 use super::replays;
-use super::worker::{Begun, Worker, WorkerEnd};
+use super::worker::{Worker, WorkerEnd};
 use crate::app::{self, RandomJitter};
 use crate::config::Config;
 use crate::descriptors;
@@ -68,7 +68,11 @@ impl Worker for Shown {
         self.service.pause(paused).boxed_local()
     }
 
-    fn replay<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Begun, String>> {
+    fn waiting(&self) -> u64 {
+        self.archive().map_or(0, |archive| archive.shelf.index.read().count_all(State::Waiting))
+    }
+
+    fn replay<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<u64, String>> {
         async move { replays::begin(&self.archive()?, key).await }.boxed_local()
     }
 

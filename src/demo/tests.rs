@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::background::Background;
 use super::queue::{DLQ_TOPIC, PARTITIONS, TOPIC};
-use super::worker::{Begun, Worker, WorkerEnd};
+use super::worker::{Worker, WorkerEnd};
 use super::*;
 use crate::config::Config;
 use crate::dlq::view::GroupView;
@@ -77,8 +77,12 @@ impl Worker for Toy {
         std::future::ready(Ok(())).boxed_local()
     }
 
-    fn replay<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<Begun, String>> {
-        std::future::ready(Ok(Begun { waiting: 3, matched: 0 })).boxed_local()
+    fn waiting(&self) -> u64 {
+        3
+    }
+
+    fn replay<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, Result<u64, String>> {
+        std::future::ready(Ok(0)).boxed_local()
     }
 
     fn run(&self, _: &str) -> Option<Tracked> {
@@ -289,10 +293,10 @@ fn what_died_while_the_relay_was_down_is_replayed_and_delivered_and_in_the_accou
     let told = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{text}"));
     let numbers =
         |line: &str| -> Vec<u64> { line.split(' ').filter_map(|word| word.parse().ok()).skip(1).collect() };
-    // `3 s  16 waiting letters are replayed, 20 a second: their causes may pass` and `5 s  the replay is done: of 16 replayed 1 failed again`.
+    // `3 s  16 of 17 waiting letters are replayed, 20 a second` and `5 s  the replay is done: of 16 replayed 1 failed again`.
     let begun = numbers(told("waiting letters are replayed"));
     let done = numbers(told("the replay is done"));
-    assert!(begun[0] > 2, "{text}");
+    assert!(begun[0] > 2 && begun[0] <= begun[1], "{text}");
     assert_eq!(done[0], begun[0], "{text}");
     assert_eq!(row(&text, "replayed and delivered"), done[0] - done[1], "{text}");
     assert_eq!(row(&text, "replayed and dead-lettered again"), done[1], "{text}");

@@ -7,7 +7,6 @@ use futures::future::LocalBoxFuture;
 use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::run::Tracked;
 
-pub use super::replays::Begun;
 use crate::config::Config;
 use crate::dlq::view::GroupView;
 
@@ -28,8 +27,11 @@ pub trait Worker {
     /// Stops the intake by hand, or starts it again; or says why not.
     fn pause(&self, paused: bool) -> LocalBoxFuture<'_, Result<(), String>>;
 
-    /// Replays every waiting letter whose cause may pass, as the run of this key; or says why not.
-    fn replay<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Begun, String>>;
+    /// How many dead letters wait.
+    fn waiting(&self) -> u64;
+
+    /// Replays every waiting letter whose cause may pass, as the run of this key, and returns how many; or says why not.
+    fn replay<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<u64, String>>;
 
     /// A run over dead letters and how far it is; none where nothing is known of it.
     fn run(&self, id: &str) -> Option<Tracked>;

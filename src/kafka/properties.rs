@@ -308,6 +308,7 @@ mod tests {
             for (name, value) in names.into_iter().zip(expected) {
                 assert_eq!(client.get(name), value, "{name} of the {kind}");
             }
+            assert_eq!(client.get("socket.timeout.ms"), Some("10000"), "of the {kind}");
         }
     }
 

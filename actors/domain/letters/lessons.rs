@@ -29,8 +29,9 @@ impl Lessons {
         self.most
     }
 
-    /// What can't be written in time must become smaller; whether it was that nobody knows: brokers that were away for a moment
-    /// look the same. Only a batch that was as large as it might be shows that more may fit. It grows slowly: each batch that is too much holds the queue's readers up for seconds.
+    /// What can't be written in time must become smaller; whether it was that nobody knows: brokers that were away for a
+    /// moment look the same. Only a batch that was as large as it might be shows that more may fit. It grows slowly: each
+    /// batch that is too much holds the queue's readers up for seconds.
     pub fn written(&mut self, batch: &Batch) {
         self.wait = SHORTEST_WAIT;
         if batch.size() + batch.skipped.values().sum::<u64>() as usize >= self.most {
