@@ -21,8 +21,9 @@ use crate::config;
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a transaction may last in all; the brokers end one that lasts 5 s (`transaction.timeout.ms`).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// rdkafka 0.39 waits so long whatever comes meanwhile, and the transaction is open.
-const POLL: Duration = Duration::from_millis(1);
+/// The transaction is open meanwhile. To wait in `BaseProducer::poll` of rdkafka 0.39 takes a core: it spins through the last
+/// millisecond of its time limit, whatever comes.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
 /// An abort is asked for so long at a time, and between two times what was reported is taken.
 const ABORT_SLICE: Duration = Duration::from_millis(20);
 const ABORT_POLL: Duration = Duration::from_millis(5);
@@ -206,13 +207,23 @@ impl Scribe {
             if Instant::now() >= deadline {
                 return Err(Unwritten::Failed("the brokers do not acknowledge in time".into()));
             }
-            self.producer.poll(POLL);
+            std::thread::sleep(BETWEEN_LOOKS);
+            self.take_reports();
         }
         match self.producer.context().take() {
             Ok(offsets) => Ok(offsets),
             Err(Failed::TooLarge(_)) if !self.singly && count > 1 => Err(Unwritten::TooLargeTogether),
             Err(Failed::TooLarge(places)) => Err(Unwritten::TooLarge(part, places)),
             Err(Failed::Otherwise(error)) => Err(Unwritten::Failed(error)),
+        }
+    }
+
+    /// Each poll takes one report, on the records of one batch.
+    fn take_reports(&self) {
+        let mut before = None;
+        while before != Some(self.producer.context().count()) {
+            before = Some(self.producer.context().count());
+            self.producer.poll(Duration::ZERO);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod group;
+mod scribe;
 mod signs;
 mod start;
 
