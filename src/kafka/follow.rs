@@ -1,7 +1,7 @@
 //! Reads a whole topic, or its newest part, and goes on reading what comes: in no group, every partition, from memory of
 //! nothing. What is read goes to a [`Listener`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -113,8 +113,8 @@ pub fn follow(
         topic: topic.to_owned(),
         newest,
         listener,
-        next: BTreeMap::new(),
-        awaited: None,
+        places: BTreeMap::new(),
+        caught_up: None,
         look_at: Instant::now(),
         began: Instant::now(),
         records: 0,
@@ -130,15 +130,22 @@ struct Follower<L> {
     topic: String,
     newest: Option<u64>,
     listener: L,
-    /// The next offset of each partition.
-    next: BTreeMap<i32, i64>,
-    /// Partitions whose end has not been reached since the start; none before the first look.
-    awaited: Option<BTreeSet<i32>>,
+    places: BTreeMap<i32, Place>,
+    /// Whether all partitions have been read to where they ended at the first look; none before that.
+    caught_up: Option<bool>,
     look_at: Instant,
     /// When it was begun to look for the topic.
     began: Instant,
     /// Told so far.
     records: u64,
+}
+
+/// Where the reading of a partition is.
+struct Place {
+    /// The offset that comes next.
+    next: i64,
+    /// It is to be read to here, and has not been yet.
+    awaited: Option<i64>,
 }
 
 impl<L: Listener> Follower<L> {
@@ -150,11 +157,15 @@ impl<L: Listener> Follower<L> {
             match self.consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     // What was fetched before the partition began anew is not counted.
-                    let next = self.next.get_mut(&message.partition());
-                    if let Some(next) = next.filter(|next| **next <= message.offset()) {
-                        *next = message.offset() + 1;
+                    let place = self.places.get_mut(&message.partition());
+                    if let Some(place) = place.filter(|place| place.next <= message.offset()) {
+                        place.next = message.offset() + 1;
                         self.records += 1;
                         self.listener.record(&Seen::of(&message));
+                        // The brokers say so too, but only once nothing has come for fetch.wait.max.ms.
+                        if place.awaited.is_some_and(|end| place.next >= end) {
+                            self.reached_the_end(message.partition());
+                        }
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_the_end(partition),
@@ -168,19 +179,19 @@ impl<L: Listener> Follower<L> {
     }
 
     fn reached_the_end(&mut self, partition: i32) {
-        if let Some(awaited) = &mut self.awaited
-            && awaited.remove(&partition)
-            && awaited.is_empty()
-        {
-            let seconds = self.began.elapsed().as_secs_f64();
-            tracing::debug!(
-                topic = self.topic,
-                records = self.records,
-                seconds,
-                "the topic is read to its end"
-            );
-            self.listener.caught_up();
+        if self.places.get_mut(&partition).is_some_and(|place| place.awaited.take().is_some()) {
+            self.catch_up();
         }
+    }
+
+    fn catch_up(&mut self) {
+        if self.caught_up != Some(false) || self.places.values().any(|place| place.awaited.is_some()) {
+            return;
+        }
+        self.caught_up = Some(true);
+        let seconds = self.began.elapsed().as_secs_f64();
+        tracing::debug!(topic = self.topic, records = self.records, seconds, "the topic is read to its end");
+        self.listener.caught_up();
     }
 
     /// Whether all of the topic's partitions were seen.
@@ -195,37 +206,39 @@ impl<L: Listener> Follower<L> {
             return false;
         };
         // The newest are counted over all partitions, so the start waits until each has answered.
-        if ends.len() < partitions.len() && self.awaited.is_none() {
+        if ends.len() < partitions.len() && self.caught_up.is_none() {
             return false;
         }
-        let gone: Vec<i32> = self.next.keys().copied().filter(|known| !partitions.contains(known)).collect();
+        let gone: Vec<i32> =
+            self.places.keys().copied().filter(|known| !partitions.contains(known)).collect();
         for partition in &gone {
-            self.next.remove(partition);
+            self.places.remove(partition);
             self.listener.begins_anew(*partition);
         }
-        let is_first = self.awaited.is_none();
+        let is_first = self.caught_up.is_none();
         let mut changed = !gone.is_empty();
         let starts = starts(&ends, self.newest.filter(|_| is_first));
         for (end, start) in ends.iter().zip(starts) {
             let partition = end.partition;
-            match self.next.get(&partition) {
-                Some(next) if (end.low..=end.high).contains(next) => {
+            match self.places.get(&partition) {
+                Some(place) if (end.low..=end.high).contains(&place.next) => {
                     self.listener.deleted_below(partition, end.low)
                 }
                 // Deleted before it was read, or another topic of that name.
                 known => {
+                    let is_awaited = known.map_or(is_first, |known| known.awaited.is_some());
                     if known.is_some() {
                         self.listener.begins_anew(partition);
                     }
-                    self.next.insert(partition, start);
+                    let awaited = Some(end.high).filter(|high| is_awaited && start < *high);
+                    self.places.insert(partition, Place { next: start, awaited });
                     self.listener.begins(partition, start, end.high);
                     changed = true;
                 }
             }
         }
-        if is_first {
-            self.awaited = Some(self.next.keys().copied().collect());
-        }
+        self.caught_up.get_or_insert(false);
+        self.catch_up();
         if changed {
             self.assign();
         }
@@ -233,9 +246,10 @@ impl<L: Listener> Follower<L> {
     }
 
     fn assign(&self) {
-        let mut list = TopicPartitionList::with_capacity(self.next.len());
-        for (&partition, &next) in &self.next {
-            if let Err(error) = list.add_partition_offset(&self.topic, partition, Offset::Offset(next)) {
+        let mut list = TopicPartitionList::with_capacity(self.places.len());
+        for (&partition, place) in &self.places {
+            if let Err(error) = list.add_partition_offset(&self.topic, partition, Offset::Offset(place.next))
+            {
                 tracing::warn!(partition, %error, "a partition can't be read");
             }
         }

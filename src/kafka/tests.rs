@@ -1,6 +1,7 @@
 //! The Kafka side against librdkafka's in-process cluster, which talks over real loopback sockets.
 
 mod dead_letters;
+mod follow;
 mod group;
 mod scribe;
 mod signs;

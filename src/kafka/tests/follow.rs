@@ -1,0 +1,60 @@
+use std::sync::mpsc::{Sender, channel};
+
+use super::*;
+use crate::kafka::follow::{Listener, Seen, follow};
+
+/// Says what it is told.
+struct Teller(Sender<String>);
+
+impl Teller {
+    fn tell(&self, text: String) {
+        self.0.send(text).unwrap();
+    }
+}
+
+impl Listener for Teller {
+    fn begins(&self, partition: i32, first: i64, end: i64) {
+        self.tell(format!("{partition}: {first} to {end}"));
+    }
+
+    fn record(&self, record: &Seen<'_>) {
+        self.tell(format!("{}: {}", record.partition(), record.offset()));
+    }
+
+    fn begins_anew(&self, partition: i32) {
+        self.tell(format!("{partition}: anew"));
+    }
+
+    fn deleted_below(&self, partition: i32, low: i64) {
+        self.tell(format!("{partition}: from {low}"));
+    }
+
+    fn caught_up(&self) {
+        self.tell("caught up".into());
+    }
+}
+
+#[test]
+fn a_topic_is_read_to_its_end_with_its_last_record_and_not_only_once_the_brokers_say_so() {
+    let (_cluster, mut config) = cluster(3);
+    produce(&config, 0, &["a", "b"]);
+    produce(&config, 2, &["c"]);
+    // The brokers' word takes them fetch.wait.max.ms.
+    config.properties.insert("enable.partition.eof".into(), config::Secretive("false".into()));
+    let (teller, told) = channel();
+    let _following = follow(&config, TOPIC, None, Teller(teller)).unwrap();
+    let mut told: Vec<String> = (0..7).map(|_| told.recv_timeout(HANGS).unwrap()).collect();
+    assert_eq!(told.pop().unwrap(), "caught up");
+    told.sort();
+    assert_eq!(told, ["0: 0", "0: 0 to 2", "0: 1", "1: 0 to 0", "2: 0", "2: 0 to 1"]);
+}
+
+#[test]
+fn an_empty_topic_is_read_to_its_end_at_once() {
+    let (_cluster, mut config) = cluster(1);
+    config.properties.insert("enable.partition.eof".into(), config::Secretive("false".into()));
+    let (teller, told) = channel();
+    let _following = follow(&config, TOPIC, None, Teller(teller)).unwrap();
+    let told: Vec<String> = (0..2).map(|_| told.recv_timeout(HANGS).unwrap()).collect();
+    assert_eq!(told, ["0: 0 to 0", "caught up"]);
+}
