@@ -47,6 +47,8 @@ pub fn start(config: &config::Kafka, letters: usize, shelf: &Arc<Shelf>) -> Resu
 struct Letters(Arc<Shelf>);
 
 impl Listener for Letters {
+    const TRANSACTIONAL: bool = false;
+
     fn begins(&self, partition: i32, first: i64, end: i64) {
         self.0.index.write().begins(partition, first, usize::try_from(end - first).unwrap_or(0));
     }
@@ -81,6 +83,8 @@ impl Listener for Letters {
 struct Decisions(Arc<Shelf>);
 
 impl Listener for Decisions {
+    const TRANSACTIONAL: bool = true;
+
     fn begins(&self, _partition: i32, _first: i64, _end: i64) {}
 
     fn record(&self, record: &Seen<'_>) {

@@ -29,6 +29,10 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is told of a topic, from one thread.
 pub trait Listener: Send + 'static {
+    /// Whether transactions write to the topic. Then one that is open may hide records that were acknowledged before, and the
+    /// end is where the brokers say that no more comes: half a second (fetch.wait.max.ms) after the last record.
+    const TRANSACTIONAL: bool;
+
     /// A partition is read from `first` on; `end` is behind its last record as of now.
     fn begins(&self, partition: i32, first: i64, end: i64);
 
@@ -116,6 +120,7 @@ pub fn follow(
         places: BTreeMap::new(),
         caught_up: None,
         look_at: Instant::now(),
+        has_stopped: false,
         began: Instant::now(),
         records: 0,
     };
@@ -134,6 +139,8 @@ struct Follower<L> {
     /// Whether all partitions have been read to where they ended at the first look; none before that.
     caught_up: Option<bool>,
     look_at: Instant,
+    /// librdkafka reads a partition no further: its offset was out of range, perhaps at a leader that was behind.
+    has_stopped: bool,
     /// When it was begun to look for the topic.
     began: Instant,
     /// Told so far.
@@ -162,14 +169,16 @@ impl<L: Listener> Follower<L> {
                         place.next = message.offset() + 1;
                         self.records += 1;
                         self.listener.record(&Seen::of(&message));
-                        // The brokers say so too, but only once nothing has come for fetch.wait.max.ms.
-                        if place.awaited.is_some_and(|end| place.next >= end) {
+                        if !L::TRANSACTIONAL && place.awaited.is_some_and(|end| place.next >= end) {
                             self.reached_the_end(message.partition());
                         }
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached_the_end(partition),
-                Some(Err(error)) if is_out_of_range(&error) => self.look_at = Instant::now(),
+                Some(Err(error)) if is_out_of_range(&error) => {
+                    self.has_stopped = true;
+                    self.look_at = Instant::now();
+                }
                 Some(Err(error)) => {
                     tracing::debug!(topic = self.topic, %error, "a topic can't be read just now")
                 }
@@ -216,7 +225,7 @@ impl<L: Listener> Follower<L> {
             self.listener.begins_anew(*partition);
         }
         let is_first = self.caught_up.is_none();
-        let mut changed = !gone.is_empty();
+        let mut changed = !gone.is_empty() || std::mem::take(&mut self.has_stopped);
         let starts = starts(&ends, self.newest.filter(|_| is_first));
         for (end, start) in ends.iter().zip(starts) {
             let partition = end.partition;
@@ -226,11 +235,11 @@ impl<L: Listener> Follower<L> {
                 }
                 // Deleted before it was read, or another topic of that name.
                 known => {
-                    let is_awaited = known.map_or(is_first, |known| known.awaited.is_some());
                     if known.is_some() {
                         self.listener.begins_anew(partition);
                     }
-                    let awaited = Some(end.high).filter(|high| is_awaited && start < *high);
+                    let is_awaited = self.caught_up != Some(true) && (start < end.high || L::TRANSACTIONAL);
+                    let awaited = is_awaited.then_some(end.high);
                     self.places.insert(partition, Place { next: start, awaited });
                     self.listener.begins(partition, start, end.high);
                     changed = true;

@@ -2,6 +2,7 @@
 //! queue, so that of two workers that take themselves for its owner only the latter can write.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -218,11 +219,11 @@ impl Scribe {
         }
     }
 
-    /// Each poll takes one report, on the records of one batch.
+    /// Each poll takes one event: the report on the records of one batch, or something else that has come meanwhile.
     fn take_reports(&self) {
         let mut before = None;
-        while before != Some(self.producer.context().count()) {
-            before = Some(self.producer.context().count());
+        while before != Some(self.producer.context().events()) {
+            before = Some(self.producer.context().events());
             self.producer.poll(Duration::ZERO);
         }
     }
@@ -266,12 +267,22 @@ enum Failed {
 /// What became of the records of one write.
 struct Receipts {
     log: ClientLog,
+    events: AtomicU64,
     receipts: Mutex<BTreeMap<usize, Result<i64, KafkaError>>>,
 }
 
 impl Receipts {
     fn new() -> Receipts {
-        Receipts { log: ClientLog::new("dlq owner"), receipts: Mutex::default() }
+        Receipts { log: ClientLog::new("dlq owner"), events: AtomicU64::new(0), receipts: Mutex::default() }
+    }
+
+    /// How many have come, of any kind.
+    fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    fn heard(&self) {
+        self.events.fetch_add(1, Ordering::Relaxed);
     }
 
     fn clear(&self) {
@@ -299,11 +310,17 @@ impl Receipts {
 
 impl ClientContext for Receipts {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.heard();
         self.log.log(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.heard();
         self.log.error(error, reason);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {
+        self.heard();
     }
 }
 
@@ -311,6 +328,7 @@ impl ProducerContext for Receipts {
     type DeliveryOpaque = Box<usize>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: Box<usize>) {
+        self.heard();
         let receipt = match result {
             Ok(message) => Ok(message.offset()),
             Err((error, _)) => Err(error.clone()),
@@ -318,3 +336,8 @@ impl ProducerContext for Receipts {
         self.receipts.lock().insert(*place, receipt);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "tests/scribe.rs"]
+mod tests;

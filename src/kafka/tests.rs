@@ -3,7 +3,6 @@
 mod dead_letters;
 mod follow;
 mod group;
-mod scribe;
 mod signs;
 mod start;
 
@@ -23,7 +22,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::KafkaOffsetLog;
 use crate::config;
 
-const TOPIC: &str = "email-queue";
+pub(super) const TOPIC: &str = "email-queue";
 const LETTERS: &str = "email-dlq";
 
 /// A test that hears nothing for so long hangs; it says nothing about speed.
@@ -44,10 +43,10 @@ pub(super) fn configuration(brokers: &str) -> config::Kafka {
     }
 }
 
-type Cluster = MockCluster<'static, DefaultProducerContext>;
+pub(super) type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 /// One broker with both topics.
-fn cluster(partitions: i32) -> (Cluster, config::Kafka) {
+pub(super) fn cluster(partitions: i32) -> (Cluster, config::Kafka) {
     cluster_of(1, partitions)
 }
 

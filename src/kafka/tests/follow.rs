@@ -1,5 +1,7 @@
 use std::sync::mpsc::{Sender, channel};
 
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
 use super::*;
 use crate::kafka::follow::{Listener, Seen, follow};
 
@@ -13,6 +15,8 @@ impl Teller {
 }
 
 impl Listener for Teller {
+    const TRANSACTIONAL: bool = false;
+
     fn begins(&self, partition: i32, first: i64, end: i64) {
         self.tell(format!("{partition}: {first} to {end}"));
     }
@@ -57,4 +61,20 @@ fn an_empty_topic_is_read_to_its_end_at_once() {
     let _following = follow(&config, TOPIC, None, Teller(teller)).unwrap();
     let told: Vec<String> = (0..2).map(|_| told.recv_timeout(HANGS).unwrap()).collect();
     assert_eq!(told, ["0: 0 to 0", "caught up"]);
+}
+
+#[test]
+fn a_partition_whose_leader_was_behind_for_a_moment_is_read_on() {
+    let (cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    let (teller, told) = channel();
+    let _following = follow(&config, TOPIC, None, Teller(teller)).unwrap();
+    let told_next = || told.recv_timeout(HANGS).unwrap();
+    while told_next() != "caught up" {}
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE; 1]);
+    // It has looked, and found that its place is within the partition.
+    while told_next() != "0: from 0" {}
+    produce(&config, 0, &["b"]);
+    // Between them it tells of its looks.
+    assert!((0..5).any(|_| told_next() == "0: 1"));
 }
