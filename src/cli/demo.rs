@@ -43,7 +43,7 @@ Example:
   mailroom demo
   mailroom demo --seconds 20 --scenario relay-down@5s..10s
   mailroom demo --seconds 30 --scenario slow@2s..15s,pool=16@8s,kill-mailer@12s --plain
-  mailroom demo --seconds 25 --scenario relay-down@5s..12s,replay@15s";
+  mailroom demo --seconds 30 --scenario relay-down@5s..12s,replay@25s";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLE)]
