@@ -6,7 +6,9 @@ use mailroom_actors::seldom::Seldom;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, ProducerContext};
 use tokio::time::Instant;
 
 /// While brokers are away each client would log several lines a second.
@@ -54,4 +56,13 @@ impl ClientContext for ClientLog {
             *self.last_error.lock() = Some((code, reason.to_owned()));
         }
     }
+}
+
+impl ConsumerContext for ClientLog {}
+
+/// For a producer that sends nothing.
+impl ProducerContext for ClientLog {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }

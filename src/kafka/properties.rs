@@ -3,7 +3,7 @@
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
+use rdkafka::producer::BaseProducer;
 
 use super::client_log::ClientLog;
 use super::problem::StartProblem;
@@ -215,13 +215,6 @@ pub fn check(config: &config::Kafka) -> Result<(), StartProblem> {
     Ok(())
 }
 
-/// For a producer that sends nothing. One with a thread of its own takes 0.1 s to drop.
-impl ProducerContext for ClientLog {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
-}
-
 /// As [`check`], and what librdkafka says only when it makes a client: properties that contradict each other, files
 /// that can't be read. The clients know no broker, and are dropped again at once.
 ///
@@ -236,6 +229,7 @@ pub fn try_out(config: &config::Kafka) -> Result<(), StartProblem> {
     }
     for mut client in [producer(config), admin(config)] {
         client.remove("bootstrap.servers");
+        // One with a thread of its own takes 0.1 s to drop.
         let trial = client.create_with_context::<_, BaseProducer<ClientLog>>(ClientLog::new("trial"));
         drop(trial.map_err(|e| StartProblem::from_creation(&e))?);
     }

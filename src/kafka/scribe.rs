@@ -27,7 +27,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const BETWEEN_LOOKS: Duration = Duration::from_micros(500);
 /// An abort is asked for so long at a time, and between two times what was reported is taken.
 const ABORT_SLICE: Duration = Duration::from_millis(20);
-const ABORT_POLL: Duration = Duration::from_millis(5);
 /// Records go together up to this: few requests, and no topic takes less. A larger one goes alone.
 const TOGETHER_BYTES: &str = "65536";
 /// How long the first waits for the others.
@@ -150,7 +149,7 @@ impl Scribe {
         loop {
             match self.producer.abort_transaction(ABORT_SLICE) {
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
-                    self.producer.poll(ABORT_POLL);
+                    self.wait_for_reports();
                 }
                 result => return result,
             }
@@ -199,7 +198,7 @@ impl Scribe {
             }
             count += 1;
             if count % 100 == 0 {
-                self.producer.poll(Duration::ZERO);
+                self.take_reports();
             }
         }
         mailroom_actors::kill_point::reach("dlq-within-the-transaction");
@@ -208,8 +207,7 @@ impl Scribe {
             if Instant::now() >= deadline {
                 return Err(Unwritten::Failed("the brokers do not acknowledge in time".into()));
             }
-            std::thread::sleep(BETWEEN_LOOKS);
-            self.take_reports();
+            self.wait_for_reports();
         }
         match self.producer.context().take() {
             Ok(offsets) => Ok(offsets),
@@ -217,6 +215,11 @@ impl Scribe {
             Err(Failed::TooLarge(places)) => Err(Unwritten::TooLarge(part, places)),
             Err(Failed::Otherwise(error)) => Err(Unwritten::Failed(error)),
         }
+    }
+
+    fn wait_for_reports(&self) {
+        std::thread::sleep(BETWEEN_LOOKS);
+        self.take_reports();
     }
 
     /// Each poll takes one event: the report on the records of one batch, or something else that has come meanwhile.

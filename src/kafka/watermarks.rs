@@ -13,7 +13,7 @@ use async_channel::Sender;
 use mailroom_actors::domain::topic_partition::{Topic, TopicNames, TopicPartition};
 use mailroom_actors::ports::{OffsetLogEvent, Watermarks};
 use parking_lot::Mutex;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
@@ -31,8 +31,6 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Where one leader spoils the answer each is asked by itself: so long.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
-
-impl ConsumerContext for ClientLog {}
 
 /// A client that looks from the side.
 pub(super) type Observer = BaseConsumer<ClientLog>;

@@ -6,16 +6,16 @@ use super::*;
 use crate::kafka::follow::{Listener, Seen, follow};
 
 /// Says what it is told.
-struct Teller(Sender<String>);
+struct Teller<const TRANSACTIONAL: bool>(Sender<String>);
 
-impl Teller {
+impl<const TRANSACTIONAL: bool> Teller<TRANSACTIONAL> {
     fn tell(&self, text: String) {
         self.0.send(text).unwrap();
     }
 }
 
-impl Listener for Teller {
-    const TRANSACTIONAL: bool = false;
+impl<const TRANSACTIONAL: bool> Listener for Teller<TRANSACTIONAL> {
+    const TRANSACTIONAL: bool = TRANSACTIONAL;
 
     fn begins(&self, partition: i32, first: i64, end: i64) {
         self.tell(format!("{partition}: {first} to {end}"));
@@ -46,7 +46,7 @@ fn a_topic_is_read_to_its_end_with_its_last_record_and_not_only_once_the_brokers
     // The brokers' word takes them fetch.wait.max.ms.
     config.properties.insert("enable.partition.eof".into(), config::Secretive("false".into()));
     let (teller, told) = channel();
-    let _following = follow(&config, TOPIC, None, Teller(teller)).unwrap();
+    let _following = follow(&config, TOPIC, None, Teller::<false>(teller)).unwrap();
     let mut told: Vec<String> = (0..7).map(|_| told.recv_timeout(HANGS).unwrap()).collect();
     assert_eq!(told.pop().unwrap(), "caught up");
     told.sort();
@@ -58,9 +58,27 @@ fn an_empty_topic_is_read_to_its_end_at_once() {
     let (_cluster, mut config) = cluster(1);
     config.properties.insert("enable.partition.eof".into(), config::Secretive("false".into()));
     let (teller, told) = channel();
-    let _following = follow(&config, TOPIC, None, Teller(teller)).unwrap();
+    let _following = follow(&config, TOPIC, None, Teller::<false>(teller)).unwrap();
     let told: Vec<String> = (0..2).map(|_| told.recv_timeout(HANGS).unwrap()).collect();
     assert_eq!(told, ["0: 0 to 0", "caught up"]);
+}
+
+#[test]
+fn a_topic_that_transactions_write_to_is_read_to_its_end_only_once_the_brokers_say_so() {
+    let (_cluster, config) = cluster(1);
+    produce(&config, 0, &["a"]);
+    let mut without_their_word = config.clone();
+    without_their_word.properties.insert("enable.partition.eof".into(), config::Secretive("false".into()));
+    let (teller, told) = channel();
+    let _following = follow(&without_their_word, TOPIC, None, Teller::<true>(teller)).unwrap();
+    let told_next = || told.recv_timeout(HANGS).unwrap();
+    assert_eq!([told_next(), told_next()], ["0: 0 to 1", "0: 0"]);
+    produce(&config, 0, &["b"]);
+    assert_eq!(told_next(), "0: 1");
+    let (teller, told) = channel();
+    let _following = follow(&config, TOPIC, None, Teller::<true>(teller)).unwrap();
+    let told: Vec<String> = (0..4).map(|_| told.recv_timeout(HANGS).unwrap()).collect();
+    assert_eq!(told, ["0: 0 to 2", "0: 0", "0: 1", "caught up"]);
 }
 
 #[test]
@@ -68,10 +86,10 @@ fn a_partition_whose_leader_was_behind_for_a_moment_is_read_on() {
     let (cluster, config) = cluster(1);
     produce(&config, 0, &["a"]);
     let (teller, told) = channel();
-    let _following = follow(&config, TOPIC, None, Teller(teller)).unwrap();
+    let _following = follow(&config, TOPIC, None, Teller::<false>(teller)).unwrap();
     let told_next = || told.recv_timeout(HANGS).unwrap();
     while told_next() != "caught up" {}
-    cluster.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE; 1]);
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE]);
     // It has looked, and found that its place is within the partition.
     while told_next() != "0: from 0" {}
     produce(&config, 0, &["b"]);
