@@ -18,6 +18,7 @@ mod dlq_http;
 mod dlq_trouble;
 mod documents;
 mod expiry;
+mod group;
 mod guide_story;
 mod harness;
 mod http;

@@ -1,11 +1,7 @@
-//! Offsets that are not what they were: records deleted, topics made anew, metadata that is too large.
+//! Offsets that are not what they were: records deleted, topics made anew, gaps.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use mailroom_actors::credits::Credits;
-use mailroom_actors::ports::{CommitOffset, OffsetLog, OffsetLogEvent};
 use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -103,41 +99,6 @@ fn records_that_were_deleted_unread_are_said_aloud_and_the_rest_is_sent() {
     let line: serde_json::Value = serde_json::from_str(said.expect("it is said")).expect("JSON");
     assert_eq!((&line["level"], &line["due"]), (&"ERROR".into(), &10.into()), "{line}");
     assert!(relay.copies().values().all(|copies| *copies == 1));
-}
-
-#[test]
-fn a_commit_whose_metadata_is_too_large_is_refused_as_that() {
-    let queue = Queue::new(Kafka::shared(), 1);
-    let config = mailroom::config::Kafka {
-        brokers: queue.kafka.address(),
-        group: queue.group.clone(),
-        topic: queue.topic.clone(),
-        replay_topic: None,
-        decisions_topic: "email-dlq-decisions".into(),
-        dlq_topic: queue.dlq_topic.clone(),
-        create_topics: false,
-        dlq_retention: Duration::from_secs(86_400),
-        commit_interval: Duration::from_millis(200),
-        properties: BTreeMap::new(),
-    };
-    queue.put(jobs(0, 1));
-    let (sender, events) = async_channel::unbounded();
-    let credits = Arc::new(Credits::new(10, 10));
-    let log = mailroom::kafka::start(&config, Duration::from_secs(20), credits, sender).expect("it starts");
-    let next = |wanted: fn(OffsetLogEvent) -> Option<Result<(), bool>>| {
-        until("the event", || events.try_recv().ok().and_then(wanted))
-    };
-    let assigned = |event| matches!(event, OffsetLogEvent::Assigned(_)).then_some(Ok(()));
-    let answered = |event| match event {
-        OffsetLogEvent::Committed(answer) => Some(answer.map_err(|refusal| refusal.metadata_too_large)),
-        _ => None,
-    };
-    next(assigned).expect("it is assigned");
-    for (bytes, expected) in [(4097, Err(true)), (4096, Ok(()))] {
-        log.commit(vec![CommitOffset { partition: 0.into(), offset: 1, metadata: "m".repeat(bytes) }]);
-        assert_eq!(next(answered), expected, "{bytes}");
-    }
-    log.leave(vec![]);
 }
 
 #[test]

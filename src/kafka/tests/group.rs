@@ -98,48 +98,6 @@ fn after_stop_reading_commits_are_served_and_no_record_comes() {
 }
 
 #[test]
-fn a_second_member_takes_over_behind_what_the_first_replied() {
-    let (_cluster, config) = cluster(2);
-    produce(&config, 0, &["a", "b", "c"]);
-    produce(&config, 1, &["d", "e", "f"]);
-    let first = Worker::start(&config);
-    assert_eq!(first.assigned().len(), 2);
-    first.records(6);
-
-    let second = Worker::start(&config);
-    let asked = |event| match event {
-        OffsetLogEvent::Revoking { partitions, reply } => Some((partitions, reply)),
-        OffsetLogEvent::Lost(partitions) => panic!("lost {partitions:?}"),
-        _ => None,
-    };
-    let (partitions, reply) = first.wait("the revoke", asked);
-    assert_eq!(partitions.len(), 1, "cooperative: the other one stays");
-    // Who was asked dies: its successor is asked.
-    drop(reply);
-    let (again, reply) = first.wait("the second question", asked);
-    assert_eq!(again, partitions);
-    let (moved, kept) = (partitions[0].number, 1 - partitions[0].number);
-    // The kept partition is committed meanwhile: the thread is not stuck in the revoke.
-    assert_eq!(first.commit(vec![offset(kept, 3, "")]), Ok(()));
-    reply.send(vec![offset(moved, 2, "closed")]).unwrap();
-
-    let assigned = second.assigned();
-    assert_eq!(assigned.len(), 1);
-    assert_eq!(
-        (assigned[0].partition, assigned[0].committed, assigned[0].metadata.as_str()),
-        (moved.into(), Some(2), "closed")
-    );
-    assert_eq!(second.records(1)[0].offset, 2);
-    // What is not ours any more is not committed.
-    let refused = first.commit(vec![offset(moved, 3, "")]).unwrap_err();
-    assert!(refused.not_ours, "{refused:?}");
-    assert_eq!(first.leave(vec![offset(moved, 1, "old"), offset(kept, 3, "closed")]), Ok(()));
-    assert_eq!(committed(&config, moved), Some((2, "closed".into())));
-    assert_eq!(committed(&config, kept), Some((3, "closed".into())));
-    assert_eq!(second.leave(vec![]), Ok(()));
-}
-
-#[test]
 fn a_refused_commit_is_answered_once_and_the_next_one_is_taken() {
     let (cluster, config) = cluster(1);
     produce(&config, 0, &["a", "b"]);
