@@ -45,8 +45,9 @@ pub struct ClusterAnswers {
     pub group: Option<Result<GroupInspection, String>>,
     /// The right to read, to be in the group and to write dead letters; none where a topic is not there.
     pub rights: Option<Result<Granted, StartProblem>>,
-    /// `offset.metadata.max.bytes` of a broker; none where the broker does not tell.
-    pub offset_metadata_bytes: Option<u64>,
+    /// `offset.metadata.max.bytes` of a broker; none where the broker has or tells no such setting. In words why not,
+    /// where it could not be asked.
+    pub offset_metadata_bytes: Result<Option<u64>, String>,
 }
 
 /// Asks everybody at once, each for a few seconds, and gives up on what has not answered within `limit`: some

@@ -43,7 +43,7 @@ pub(super) fn lines(config: &config::Kafka, seen: &ClusterInspection) -> Vec<Lin
         lines.extend(members(config, group));
     }
     lines.extend(rights(answers.rights.as_ref()));
-    lines.extend(answers.offset_metadata_bytes.and_then(offset_metadata));
+    lines.extend(offset_metadata(&answers.offset_metadata_bytes));
     lines
 }
 
@@ -256,7 +256,6 @@ fn offsets(config: &config::Kafka, group: &GroupInspection) -> Line {
     Line::passed(key, format!("{name}: {waiting} wait"))
 }
 
-/// Who else is in the group takes jobs from ours, and sends or loses them by other rules.
 fn our_client_id(config: &config::Kafka) -> &str {
     config.properties.get("client.id").map_or("mailroom", |value| value.0.as_str())
 }
@@ -265,6 +264,7 @@ fn has_a_worker(config: &config::Kafka, group: &GroupInspection) -> bool {
     group.members.as_ref().is_some_and(|members| members.contains(our_client_id(config)))
 }
 
+/// Who else is in the group takes jobs from ours, and sends or loses them by other rules.
 fn members(config: &config::Kafka, group: &GroupInspection) -> Option<Line> {
     let ours = our_client_id(config);
     let members = group.members.as_ref()?;
@@ -307,7 +307,19 @@ fn rights(rights: Option<&Result<Granted, StartProblem>>) -> Option<Line> {
     })
 }
 
-fn offset_metadata(bytes: u64) -> Option<Line> {
+fn offset_metadata(bytes: &Result<Option<u64>, String>) -> Option<Line> {
+    let bytes = match bytes {
+        Ok(bytes) => (*bytes)?,
+        Err(why) => {
+            return Some(Line::warned(
+                "kafka.offsets",
+                format!("offset.metadata.max.bytes of the brokers can't be read: {why}"),
+                format!(
+                    "try again; if it stays so, see to it that it is at least {OFFSET_METADATA_BYTES}, Kafka's default"
+                ),
+            ));
+        }
+    };
     let told = format!("offset.metadata.max.bytes is {bytes}");
     Some(match bytes < OFFSET_METADATA_BYTES {
         true => Line::warned(

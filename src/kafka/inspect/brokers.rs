@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::{Metadata, MetadataBroker};
 
 use super::{ANSWER_TIMEOUT, SLICE};
 use crate::config;
@@ -41,6 +42,18 @@ struct Answer {
     id: i32,
     /// All that it knows.
     brokers: Vec<String>,
+}
+
+impl Answer {
+    /// What the broker at `address` says; none where it names nobody. Its number is told by the list of brokers: a new
+    /// connection does not know it yet (`orig_broker_id` is -1 then). Where the cluster knows the address by another
+    /// name, it is the number of any broker.
+    fn of(metadata: &Metadata, address: &str) -> Option<Answer> {
+        let named = |broker: &MetadataBroker| format!("{}:{}", broker.host(), broker.port());
+        let brokers = metadata.brokers();
+        let itself = brokers.iter().find(|broker| named(broker) == address).or_else(|| brokers.first())?;
+        Some(Answer { id: itself.id(), brokers: brokers.iter().map(named).collect() })
+    }
 }
 
 /// Asks all brokers at once; with the number of one that has answered.
@@ -107,10 +120,10 @@ fn ask(config: &config::Kafka, address: &str) -> Result<Answer, Silence> {
     let begun = Instant::now();
     let mut silence = Silence { refuses_credentials: false, why: "no answer in time".into() };
     while begun.elapsed() < ANSWER_TIMEOUT {
-        if let Ok(metadata) = observer.fetch_metadata(Some(&config.topic), SLICE) {
-            let named =
-                metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port()));
-            return Ok(Answer { id: metadata.orig_broker_id(), brokers: named.collect() });
+        if let Ok(metadata) = observer.fetch_metadata(Some(&config.topic), SLICE)
+            && let Some(answer) = Answer::of(&metadata, address)
+        {
+            return Ok(answer);
         }
         let mut is_down = false;
         while let Some(event) = observer.poll(Duration::ZERO) {
@@ -151,6 +164,13 @@ mod tests {
     fn brokers_are_read_as_librdkafka_reads_them() {
         let read = seeds("a:1, b,SASL_SSL://c:2,[::1]:3, [::1],a:1");
         assert_eq!(read, ["a:1", "b:9092", "c:2", "[::1]:3", "[::1]:9092"]);
+    }
+
+    #[test]
+    fn a_broker_is_known_by_its_number_from_the_first_answer_on() {
+        let (_cluster, config) = crate::kafka::tests::cluster(1);
+        let numbers: Vec<_> = (0..50).map(|_| inspect(&config).1).collect();
+        assert_eq!(numbers, [Some(1); 50]);
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) struct Topics {
     pub topic: TopicInspection,
     pub replay_topic: Option<TopicInspection>,
     pub dlq_topic: TopicInspection,
-    pub offset_metadata_bytes: Option<u64>,
+    pub offset_metadata_bytes: Result<Option<u64>, String>,
 }
 
 pub(super) fn inspect(config: &config::Kafka, broker_id: i32) -> Result<Topics, StartProblem> {
@@ -78,12 +78,12 @@ pub(super) fn inspect(config: &config::Kafka, broker_id: i32) -> Result<Topics, 
         name: name.to_owned(),
         state: state(&observer, &admin, name, config.create_topics),
     };
-    let broker = describe(&admin, ResourceSpecifier::Broker(broker_id)).ok();
+    let broker = ask(&admin, ResourceSpecifier::Broker(broker_id));
     Ok(Topics {
         topic: look(&config.topic),
         replay_topic: config.replay_topic.as_deref().map(look),
         dlq_topic: look(&config.dlq_topic),
-        offset_metadata_bytes: broker.and_then(|broker| number(&broker, "offset.metadata.max.bytes")),
+        offset_metadata_bytes: broker.map(|broker| number(&broker, "offset.metadata.max.bytes")),
     })
 }
 
@@ -146,12 +146,19 @@ fn describe(
     admin: &AdminClient<DefaultClientContext>,
     what: ResourceSpecifier<'_>,
 ) -> Result<ConfigResource, String> {
+    let answer = ask(admin, what)?;
+    if answer.entries.is_empty() { Err("the brokers tell none of them".into()) } else { Ok(answer) }
+}
+
+/// Without a setting where the brokers refuse to tell: rdkafka does not read what is refused for one resource.
+fn ask(
+    admin: &AdminClient<DefaultClientContext>,
+    what: ResourceSpecifier<'_>,
+) -> Result<ConfigResource, String> {
     let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
     let answers = block_on(admin.describe_configs([&what], &options)).map_err(|error| error.to_string())?;
     let answer = answers.into_iter().next().ok_or_else(|| "no answer".to_owned())?;
-    let answer = answer.map_err(|code| code.to_string())?;
-    // rdkafka does not read what is refused for this one resource: it has no settings then.
-    if answer.entries.is_empty() { Err("the brokers tell none of them".into()) } else { Ok(answer) }
+    answer.map_err(|code| code.to_string())
 }
 
 /// Asks whether it could be made, and has nothing made.

@@ -60,7 +60,7 @@ fn answers() -> ClusterAnswers {
         ),
         group: Some(Ok(GroupInspection { committed: 3, waiting: 1, ..GroupInspection::default() })),
         rights: Some(Ok(Granted { reading: true, writing: true })),
-        offset_metadata_bytes: Some(4096),
+        offset_metadata_bytes: Ok(Some(4096)),
     }
 }
 
@@ -229,6 +229,9 @@ fn missing_rights_and_short_offset_metadata_are_told() {
     }
     let rights = Some(Err(StartProblem::Misconfigured("no right".into())));
     assert_eq!(noted(&said(ClusterAnswers { rights, ..answers() })), [(Status::Failed, "kafka.rights")]);
-    let short = ClusterAnswers { offset_metadata_bytes: Some(1024), ..answers() };
-    assert_eq!(noted(&said(short)), [(Status::Warned, "kafka.offsets")]);
+    for bytes in [Ok(Some(1024)), Err("no answer in time".into())] {
+        let seen = ClusterAnswers { offset_metadata_bytes: bytes, ..answers() };
+        assert_eq!(noted(&said(seen)), [(Status::Warned, "kafka.offsets")]);
+    }
+    assert_eq!(noted(&said(ClusterAnswers { offset_metadata_bytes: Ok(None), ..answers() })), []);
 }
