@@ -32,6 +32,8 @@ const IDLE_TURNS: u32 = 30;
 /// So many decisions of letters that have left, and so many runs, are taken off at once.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
+/// So many letters are named in one line of the log.
+const REFUSED_TOLD: usize = 10;
 
 /// What each generation is made of.
 #[derive(Clone)]
@@ -114,7 +116,8 @@ impl DlqOwner {
         let runs = self.parts.log.runs();
         // Those behind the last one first.
         let behind = owned.partition_point(|partition| *partition <= self.last);
-        let mut acts = false;
+        // One after the other, also where opening one takes long: else what waited for it would come all at once.
+        let mut acts = self.partitions.values().any(|desk| matches!(desk, Desk::Busy));
         for &partition in owned[behind..].iter().chain(&owned[..behind]) {
             if self.turn_of(partition, &runs, !acts, ctx) {
                 acts = true;
@@ -204,6 +207,13 @@ impl DlqOwner {
             batch.acts.iter().filter(|act| act.decision.latest.state == State::Replayed).count() as u64;
         let skipped = batch.skipped.values().sum();
         self.parts.metrics.send(Event::Replays { published, skipped });
+        if !batch.refused.is_empty() {
+            self.parts.metrics.send(Event::ReplaysRefused { count: batch.refused.len() as u64 });
+            let letters: Vec<String> =
+                batch.refused.iter().take(REFUSED_TOLD).map(ToString::to_string).collect();
+            let count = batch.refused.len();
+            tracing::warn!(count, ?letters, "jobs are larger than their topic takes: they are not put back");
+        }
         let mut told: BTreeMap<(Option<&str>, &str, &str, &str), u64> = BTreeMap::new();
         for act in &batch.acts {
             let Step { run, by, reason, state, .. } = &act.decision.latest;
@@ -275,9 +285,6 @@ impl Handler<TurnEnded> for DlqOwner {
                         ("one of the jobs is larger than the topic takes".to_owned(), Duration::ZERO)
                     }
                     Failure::NotWritten(_, NotWritten::TooLarge(refused)) => {
-                        let jobs =
-                            refused.iter().filter(|of| matches!(of, Refusal::Job { .. })).count() as u64;
-                        self.parts.metrics.send(Event::ReplaysRefused { count: jobs });
                         let refusals = self.refusals.entry(partition).or_default();
                         let is_new = refusals.hear(refused, Instant::now().into_std());
                         let error = "records are larger than their topic takes: they are left out";

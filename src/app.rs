@@ -53,7 +53,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const WRONG_CONFIGURATION: u8 = 78;
 
 /// Where browsing is off so many letters, the newest, are read all the same: those that replayed jobs come back as.
-const FEWEST_LETTERS: usize = 10_000;
+const LETTERS_WITHOUT_BROWSING: usize = 10_000;
 
 /// Between two looks for brokers that are away at the start.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
@@ -121,7 +121,7 @@ pub(crate) async fn start_with(config: Config, jitter: Arc<dyn Jitter>) -> Resul
     tracing::info!(address = %http.address(), version = VERSION, "http listening");
     let dead_letter_log = KafkaDeadLetters::new(&config.kafka, encoder).map_err(misconfigured)?;
 
-    let shelf = Arc::new(Shelf::new(config.dlq.index_letters.max(FEWEST_LETTERS)));
+    let shelf = Arc::new(Shelf::new(letters_to_read(&config.dlq)));
     let letter_log = LateLetterLog::default();
     let credits = Arc::new(Credits::new(config.limits.in_flight, config.limits.in_flight_bytes));
     let (events, offset_events) = async_channel::unbounded();
@@ -203,9 +203,12 @@ impl Joining {
             return Ok(());
         }
         let notify = redrive.notify.clone();
-        let redrive =
-            redrive.enabled.then(|| Redrive { waits: redrive.waits.clone(), causes: redrive.causes.clone() });
-        let reader = dlq::reader::start(kafka, dlq.index_letters.max(FEWEST_LETTERS), &self.shelf)?;
+        let redrive = redrive.enabled.then(|| Redrive {
+            waits: redrive.waits.clone(),
+            causes: redrive.causes.clone(),
+            max_replays: dlq.max_replays,
+        });
+        let reader = dlq::reader::start(kafka, letters_to_read(dlq), &self.shelf)?;
         let archive = Archive::new(kafka, dlq, &self.shelf);
         // The first time, or the log would have been filled.
         let _ = self.doors.archive.set(archive);
@@ -241,6 +244,10 @@ impl Joining {
             let _ = refuse.send(problem);
         }
     }
+}
+
+fn letters_to_read(dlq: &crate::config::Dlq) -> usize {
+    if dlq.index_letters == 0 { LETTERS_WITHOUT_BROWSING } else { dlq.index_letters }
 }
 
 fn settings(config: &Config) -> Settings {

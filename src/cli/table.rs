@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
 /// The rows as lines, without frames; at a terminal long cells go over several lines, in a pipe they are never cut.
 /// No line ends in blanks.
@@ -31,11 +31,17 @@ fn lines_within<const N: usize>(
     if let Some(head) = head {
         table.add_row(head);
     }
+    let mut longest_name = 0;
     for row in rows {
+        longest_name = row.first().map_or(0, |name| name.chars().count()).max(longest_name);
         table.add_row(row);
     }
-    for column in table.column_iter_mut() {
+    for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
+        // What a row is called is for copying: it is never broken.
+        if index == 0 && width.is_some_and(|width| longest_name <= usize::from(width) / 2) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
@@ -44,6 +50,18 @@ fn lines_within<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_row_is_called_is_never_broken_where_there_is_room() {
+        let rows = || {
+            [["20261130T230721-fd2c1503", "one two three four", "one two three four five"].map(str::to_owned)]
+        };
+        let told = lines_within(Some(60), None, rows());
+        assert!(told.starts_with("20261130T230721-fd2c1503  one"), "{told}");
+        assert!(told.lines().all(|line| line.chars().count() <= 60), "{told}");
+        let told = lines_within(Some(30), None, rows());
+        assert!(told.lines().all(|line| line.chars().count() <= 30), "{told}");
+    }
 
     fn rows() -> [[String; 2]; 2] {
         [

@@ -155,7 +155,9 @@ impl Archive {
     pub fn select(&self, request: &Request, now: DateTime<Utc>) -> Result<(Selection, PreviewView), Refused> {
         self.check(request)?;
         let selection = request.select(&self.shelf, &self.dlq, now);
-        let preview = PreviewView::of(&self.shelf.index.read(), &selection, self.shelf.is_complete());
+        let index = self.shelf.index.read();
+        let preview = PreviewView::of(&index, &selection, self.shelf.is_complete(), self.dlq.transactions);
+        drop(index);
         Ok((selection, preview))
     }
 
@@ -255,6 +257,11 @@ impl Archive {
 
     pub fn show_run(&self, run: &Tracked) -> RunView {
         RunView::of(run, self.shelf.failed_again(run), self.dlq.transactions)
+    }
+
+    /// `dlq.transactions`; without them a crash may replay a letter twice.
+    pub fn is_transactional(&self) -> bool {
+        self.dlq.transactions
     }
 
     fn check(&self, request: &Request) -> Result<(), Refused> {

@@ -11,6 +11,7 @@ use mailroom_actors::domain::job::Record;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::owner::{Batch, Known, Opened};
 use mailroom_actors::domain::letters::refusal::Refusal;
+use mailroom_actors::domain::letters::run::Progress;
 use mailroom_actors::ports::{Fetched, NotWritten};
 
 use super::records::{self, Said, Written};
@@ -181,8 +182,10 @@ impl Clerk {
             batch.acts.iter().map(|act| (act.job.as_ref(), Said::Decided(act.letter, act.decision.clone())));
         let notice =
             batch.notice.iter().map(|notice| (Some(&notice.job), Said::Notified { at_ms: notice.at_ms }));
-        let progress =
-            batch.progress.iter().map(|(id, progress)| Said::Progress(id.clone(), partition, *progress));
+        let progress = batch.progress.iter().map(|(id, progress)| {
+            let at_least_once = progress.at_least_once || !self.transactional;
+            Said::Progress(id.clone(), partition, Progress { at_least_once, ..*progress })
+        });
         let forgotten =
             batch.forgotten.iter().map(|offset| Said::Forgotten(LetterName { partition, offset: *offset }));
         let canaries = batch.canaries.iter().map(|(id, canary)| Said::Canary(id.clone(), *canary));

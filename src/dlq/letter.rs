@@ -23,6 +23,9 @@ pub struct Letter<'a> {
     pub original_message: &'a RawValue,
     #[serde(borrow, default)]
     pub error_reason: Cow<'a, str>,
+    /// Whatever it is, the letter can be read.
+    #[serde(borrow, default)]
+    failed_at: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub cause: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -114,6 +117,13 @@ impl<'a> Letter<'a> {
         self.stage.as_deref().and_then(|name| name.parse().ok())
     }
 
+    /// Milliseconds since the epoch; the guide's own worker names no time zone, which says nothing.
+    fn failed_at_ms(&self) -> Option<i64> {
+        let at = self.failed_at?.get().trim_matches('"');
+        let at = DateTime::parse_from_rfc3339(at).ok()?;
+        Some(at.timestamp_millis())
+    }
+
     fn job(&self) -> Job<'_> {
         let json = self.original_message.get();
         if json.starts_with('{') { serde_json::from_str(json).unwrap_or_default() } else { Job::default() }
@@ -134,6 +144,7 @@ pub fn summarise<T>(value: &[u8], timestamp_ms: i64, take: impl FnOnce(&Summary<
     let expires_at = job.expires_at.as_deref().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
     take(&Summary {
         timestamp_ms,
+        failed_at_ms: letter.failed_at_ms(),
         cause: Some(letter.cause()),
         stage: letter.stage(),
         code: letter.smtp_code,
@@ -187,6 +198,7 @@ mod tests {
         summarise(value, 5, |summary| {
             let expected = Summary {
                 timestamp_ms: 5,
+                failed_at_ms: Some(1_795_478_400_000),
                 cause: Some(Cause::InvalidRecipient),
                 stage: Some(Stage::Rcpt),
                 code: Some(550),
@@ -211,11 +223,23 @@ mod tests {
             "retry_count": 3, "failed_at": "2026-01-01T00:00:00", "worker_id": "worker-1"}"#;
         summarise(value, 5, |summary| {
             assert_eq!((summary.cause, summary.has_original), (Some(Cause::Unknown), true));
+            assert_eq!(summary.failed_at_ms, None);
             assert_eq!(
                 (summary.template, &*summary.reason, summary.source),
                 ("otp", "Connection refused", None)
             );
         });
+    }
+
+    #[test]
+    fn a_letter_with_a_senseless_time_of_failure_can_be_worked_with() {
+        for failed_at in ["1795478400", "null", "\"\"", "\"\\u0032026\"", "{}"] {
+            let value =
+                format!(r#"{{"original_message":{{"to":"a@b.c"}},"cause":"quota","failed_at":{failed_at}}}"#);
+            summarise(value.as_bytes(), 5, |summary| {
+                assert_eq!((summary.cause, summary.failed_at_ms), (Some(Cause::Quota), None), "{failed_at}");
+            });
+        }
     }
 
     #[test]

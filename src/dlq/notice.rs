@@ -3,6 +3,11 @@
 use mailroom_actors::domain::job::Record;
 use serde_json::json;
 
+use super::records::written_time;
+
+/// A day.
+const EXPIRES_AFTER_MS: i64 = 86_400_000;
+
 /// The job for `topic` that tells `to` of so many newly parked letters, of so many in all.
 pub fn job(to: &str, parked: u64, in_all: u64, now_ms: i64, topic: &str) -> Record {
     let letters = if parked == 1 { "1 dead letter needs" } else { &format!("{parked} dead letters need") };
@@ -20,6 +25,8 @@ pub fn job(to: &str, parked: u64, in_all: u64, now_ms: i64, topic: &str) -> Reco
         "subject": format!("Mailroom: {letters} a human"),
         "text": text,
         "id": format!("mailroom-parked-{now_ms}"),
+        // Then nobody needs it any more, and it is not parked itself, which would call for another one.
+        "expires_at": written_time(now_ms + EXPIRES_AFTER_MS),
     });
     Record {
         topic: topic.into(),
@@ -45,8 +52,9 @@ mod tests {
             let record = super::job("Ada <ada@example.com>", parked, 9, 5, "email-queue");
             let read = job::decode(&record, usize::MAX).unwrap();
             assert_eq!(read.recipients().count(), 1);
-            let value: serde_json::Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+            let value: serde_json::Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
             assert_eq!(value["subject"], subject);
+            assert_eq!(read.expires_at.unwrap().timestamp_millis(), 86_400_005);
         }
     }
 }

@@ -9,6 +9,7 @@ use mailroom_actors::domain::letters::decision::State;
 use mailroom_actors::domain::letters::filter::Filter;
 use mailroom_actors::domain::letters::name::LetterName;
 
+use super::view::UNREADABLE;
 use crate::config::kind::{Kind, Raw, TEN_YEARS, Value};
 
 /// What may be asked for, as it is told to who asks for something else.
@@ -23,13 +24,16 @@ pub const MAX_LETTERS: usize = 10_000;
 /// # Errors
 /// In words: what is wrong, and what is allowed.
 pub fn add(filter: &mut Filter, name: &str, value: &str, now: DateTime<Utc>) -> Result<(), String> {
-    if value.is_empty() {
+    // Those without one are a group too.
+    if value.is_empty() && !["code", "domain", "template"].contains(&name) {
         return Err(format!("{name} is empty: leave it out, or give it a value"));
     }
     match name {
+        "cause" if value == UNREADABLE => filter.is_unreadable = true,
         "cause" => filter.cause = Some(one_of(name, value, &Cause::ALL, Cause::as_str)?),
         "stage" => filter.stage = Some(one_of(name, value, &Stage::ALL, Stage::as_str)?),
         "state" => filter.state = Some(one_of(name, value, &State::ALL, State::as_str)?),
+        "code" if value.is_empty() => filter.code = Some(0),
         "code" => {
             let code = value.parse().ok().filter(|code| (200..=599).contains(code));
             let wrong = || format!("code is an SMTP reply code, 200 to 599, not '{}'", shortened(value));
@@ -117,6 +121,7 @@ mod tests {
         }
         let expected = Filter {
             cause: Some(Cause::Quota),
+            is_unreadable: false,
             code: Some(452),
             stage: Some(Stage::Rcpt),
             state: Some(State::Parked),
@@ -127,6 +132,23 @@ mod tests {
             until_ms: Some(1_000),
             q: Some("x y".into()),
             letters: BTreeSet::new(),
+        };
+        assert_eq!(filter, expected);
+    }
+
+    #[test]
+    fn what_groups_call_letters_without_something_is_a_filter_too() {
+        let mut filter = Filter::default();
+        for (name, value) in [("cause", "unreadable"), ("code", ""), ("domain", ""), ("template", "")] {
+            add(&mut filter, name, value, now()).unwrap();
+        }
+        let none = || Some(String::new());
+        let expected = Filter {
+            is_unreadable: true,
+            code: Some(0),
+            domain: none(),
+            template: none(),
+            ..Filter::default()
         };
         assert_eq!(filter, expected);
     }

@@ -9,7 +9,7 @@ use super::records::Said;
 use super::shelf::Shelf;
 use crate::config;
 use crate::kafka::StartProblem;
-use crate::kafka::follow::{Following, Listener, Seen, follow};
+use crate::kafka::follow::{Following, Listener, LogEnds, Seen, follow};
 
 /// Both topics being read; dropping it ends that.
 pub struct Reader {
@@ -49,8 +49,9 @@ struct Letters(Arc<Shelf>);
 impl Listener for Letters {
     const TRANSACTIONAL: bool = false;
 
-    fn begins(&self, partition: i32, first: i64, end: i64) {
-        self.0.index.write().begins(partition, first, usize::try_from(end - first).unwrap_or(0));
+    fn begins(&self, log: &LogEnds, first: i64) {
+        let letters = usize::try_from(log.high - first).unwrap_or(0);
+        self.0.index.write().begins(log.partition, log.low, first, letters);
     }
 
     fn record(&self, record: &Seen<'_>) {
@@ -85,7 +86,7 @@ struct Decisions(Arc<Shelf>);
 impl Listener for Decisions {
     const TRANSACTIONAL: bool = true;
 
-    fn begins(&self, _partition: i32, _first: i64, _end: i64) {}
+    fn begins(&self, _log: &LogEnds, _first: i64) {}
 
     fn record(&self, record: &Seen<'_>) {
         if let Some(said) = record.key().and_then(|key| Said::read(key, record.value())) {

@@ -99,6 +99,9 @@ struct ProgressJson {
     next: i64,
     acted: u64,
     skipped: u64,
+    /// Written without transactions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    at_least_once: bool,
 }
 
 /// What is to be written: the key, the value, and the partition that it belongs to.
@@ -141,8 +144,9 @@ impl Said {
                 Said::Canary(id, Canary { replayed, failed_again })
             }
             partition => {
-                let ProgressJson { next, acted, skipped } = serde_json::from_slice(value).ok()?;
-                Said::Progress(id, partition.parse().ok()?, Progress { next, acted, skipped })
+                let ProgressJson { next, acted, skipped, at_least_once } =
+                    serde_json::from_slice(value).ok()?;
+                Said::Progress(id, partition.parse().ok()?, Progress { next, acted, skipped, at_least_once })
             }
         })
     }
@@ -168,8 +172,13 @@ impl Said {
                 runs(format!("run/{id}/canary"), json(&canary))
             }
             Said::Notified { at_ms } => runs(NOTICE.to_owned(), json(&Notified { at: time(*at_ms) })),
-            Said::Progress(id, partition, Progress { next, acted, skipped }) => {
-                let progress = ProgressJson { next: *next, acted: *acted, skipped: *skipped };
+            Said::Progress(id, partition, Progress { next, acted, skipped, at_least_once }) => {
+                let progress = ProgressJson {
+                    next: *next,
+                    acted: *acted,
+                    skipped: *skipped,
+                    at_least_once: *at_least_once,
+                };
                 Written {
                     partition: *partition,
                     key: format!("run/{id}/{partition}"),
@@ -325,7 +334,7 @@ mod tests {
             newest_ms: 11,
             value: Some(vec![0xff, 0]),
         };
-        let progress = Progress { next: 9, acted: 2, skipped: 1 };
+        let progress = Progress { next: 9, acted: 2, skipped: 1, at_least_once: false };
         for (said, partition) in [
             (Said::Decided(name, decision), 3),
             (Said::Forgotten(name), 3),

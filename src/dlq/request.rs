@@ -47,9 +47,6 @@ impl Request {
         if reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
             mistakes.push(format!("a reason has at most {MAX_REASON} characters, and no control characters"));
         }
-        if self.filter == Filter::default() {
-            mistakes.push("say which letters are meant: by a filter, or by their names".to_owned());
-        }
         if self.rate.is_some_and(|rate| !(MIN_RATE..=MAX_RATE).contains(&rate)) {
             mistakes.push(format!("a rate is from {MIN_RATE}/s to {MAX_RATE}/s"));
         }

@@ -9,7 +9,7 @@ use mailroom_actors::domain::letters::index::Index;
 use mailroom_actors::domain::letters::name::LetterName;
 use mailroom_actors::domain::letters::row::Row;
 use mailroom_actors::domain::letters::rules::Skip;
-use mailroom_actors::domain::letters::run::Tracked;
+use mailroom_actors::domain::letters::run::{Standing, Tracked};
 use mailroom_actors::domain::letters::search::{Page, Selection};
 use serde::Serialize;
 
@@ -139,10 +139,12 @@ pub struct PreviewView {
     pub samples: Vec<RowView>,
     /// False while the queue is still being read.
     pub complete: bool,
+    /// As of a run.
+    pub guarantee: &'static str,
 }
 
 impl PreviewView {
-    pub fn of(index: &Index, selection: &Selection, complete: bool) -> PreviewView {
+    pub fn of(index: &Index, selection: &Selection, complete: bool, transactional: bool) -> PreviewView {
         let sample = |name: &LetterName| Some(RowView::of(index, *name, &index.find(*name)?));
         PreviewView {
             matched: selection.matched,
@@ -158,6 +160,7 @@ impl PreviewView {
                 .collect(),
             samples: selection.samples.iter().filter_map(sample).collect(),
             complete,
+            guarantee: guarantee(!transactional),
         }
     }
 }
@@ -194,9 +197,18 @@ pub struct CanaryView {
     pub failed_again: Option<u64>,
 }
 
+/// What is said where the brokers refuse transactions.
+pub const AT_LEAST_ONCE: &str = "at-least-once";
+
+fn guarantee(is_at_least_once: bool) -> &'static str {
+    if is_at_least_once { AT_LEAST_ONCE } else { "exactly-once" }
+}
+
 impl RunView {
+    /// What is left of it will be done with transactions where `transactional`; what was done says itself how.
     pub fn of(tracked: &Tracked, failed_again: u64, transactional: bool) -> RunView {
         let run = &tracked.run;
+        let goes_on_without = !transactional && tracked.standing() == Standing::Running;
         let canary =
             CanaryView { size: run.canary, failed_again: tracked.canary.map(|canary| canary.failed_again) };
         RunView {
@@ -214,7 +226,7 @@ impl RunView {
             skipped: tracked.skipped(),
             left: tracked.left(),
             canary: (run.canary > 0).then_some(canary),
-            guarantee: if transactional { "exactly-once" } else { "at-least-once" },
+            guarantee: guarantee(tracked.is_at_least_once() || goes_on_without),
         }
     }
 }

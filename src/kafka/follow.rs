@@ -15,7 +15,7 @@ use super::client_log::ClientLog;
 use super::out_of_range::is_out_of_range;
 use super::problem::StartProblem;
 use super::threads::Thread;
-use super::watermarks::LogEnds;
+pub use super::watermarks::LogEnds;
 use super::{properties, watermarks};
 use crate::config;
 
@@ -25,6 +25,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(15);
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
+/// So many records are read of a partition that has them, where no fewer are wanted of all.
+const FEW: u64 = 10_000;
 const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is told of a topic, from one thread.
@@ -33,8 +35,8 @@ pub trait Listener: Send + 'static {
     /// end is where the brokers say that no more comes: half a second (fetch.wait.max.ms) after the last record.
     const TRANSACTIONAL: bool;
 
-    /// A partition is read from `first` on; `end` is behind its last record as of now.
-    fn begins(&self, partition: i32, first: i64, end: i64);
+    /// The partition with that log, as of now, is read from `first` on.
+    fn begins(&self, log: &LogEnds, first: i64);
 
     /// The next record of its partition.
     fn record(&self, record: &Seen<'_>);
@@ -241,7 +243,7 @@ impl<L: Listener> Follower<L> {
                     let is_awaited = self.caught_up != Some(true) && (start < end.high || L::TRANSACTIONAL);
                     let awaited = is_awaited.then_some(end.high);
                     self.places.insert(partition, Place { next: start, awaited });
-                    self.listener.begins(partition, start, end.high);
+                    self.listener.begins(end, start);
                     changed = true;
                 }
             }
@@ -268,14 +270,16 @@ impl<L: Listener> Follower<L> {
     }
 }
 
-/// Where to begin in each partition, so that of all records the newest so many are read, by each partition's share.
+/// Where to begin in each partition, so that of all records the newest so many are read: a few of each partition, whatever
+/// is in the others, and of more than that by its share.
 fn starts(ends: &[LogEnds], newest: Option<u64>) -> Vec<i64> {
     let size = |end: &LogEnds| end.high.abs_diff(end.low);
     let total: u64 = ends.iter().map(size).sum();
     let start = |end: &LogEnds| match newest {
         Some(newest) if newest < total => {
             let share = u128::from(size(end)) * u128::from(newest) / u128::from(total);
-            end.high - i64::try_from(share).unwrap_or(i64::MAX).min(end.high - end.low)
+            let share = u64::try_from(share).unwrap_or(u64::MAX).max(newest.min(FEW)).min(size(end));
+            end.high - share.cast_signed()
         }
         _ => end.low,
     };
@@ -292,7 +296,10 @@ mod tests {
         let ends = ends.map(|(partition, low, high)| LogEnds { partition, low, high });
         assert_eq!(starts(&ends, None), [0, 50, 7]);
         assert_eq!(starts(&ends, Some(400)), [0, 50, 7]);
-        assert_eq!(starts(&ends, Some(100)), [225, 125, 7]);
+        assert_eq!(starts(&ends, Some(100)), [200, 50, 7]);
         assert_eq!(starts(&ends, Some(0)), [300, 150, 7]);
+        let ends = ends.map(|end| LogEnds { low: end.low * 1_000, high: end.high * 1_000, ..end });
+        assert_eq!(starts(&ends, Some(100_000)), [225_000, 125_000, 7_000]);
+        assert_eq!(starts(&ends, Some(FEW)), [290_000, 140_000, 7_000]);
     }
 }

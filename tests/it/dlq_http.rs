@@ -191,7 +191,7 @@ fn what_can_t_be_asked_is_refused_with_what_to_do() {
         "{",
         "[]",
         r#"{"action": "replay"}"#,
-        r#"{"action": "replay", "select": {}, "reason": "r"}"#,
+        r#"{"action": "replay", "reason": "r"}"#,
         r#"{"action": "replay", "select": {"letters": []}, "reason": "r"}"#,
         r#"{"action": "replay", "select": {"cause": "nothing"}, "reason": "r"}"#,
         r#"{"action": "replay", "select": {"cause": "quota"}, "reason": "r", "more": 1}"#,

@@ -27,6 +27,8 @@ pub struct Columns {
     pub timestamps: Vec<i64>,
     /// The smallest and the largest of them.
     range: Option<(i64, i64)>,
+    /// `failed_at` of each; empty as long as every letter's is its time stamp, as in what we write ourselves.
+    failed_at: Vec<i64>,
     expires: Vec<i64>,
     pub states: Vec<State>,
     pub decided_at: Vec<i64>,
@@ -78,6 +80,13 @@ impl Columns {
         self.offsets.push(offset);
         self.timestamps.push(letter.timestamp_ms);
         self.range = wider(self.range, letter.timestamp_ms);
+        let failed_at = letter.failed_at_ms.unwrap_or(letter.timestamp_ms);
+        if self.failed_at.is_empty() && failed_at != letter.timestamp_ms {
+            self.failed_at.extend(&self.timestamps[..self.len() - 1]);
+        }
+        if !self.failed_at.is_empty() || failed_at != letter.timestamp_ms {
+            self.failed_at.push(failed_at);
+        }
         self.expires.push(letter.expires_at_ms.unwrap_or(NEVER));
         self.states.push(State::Waiting);
         self.decided_at.push(UNDECIDED);
@@ -114,6 +123,7 @@ impl Columns {
         self.offsets.drain(..count);
         self.timestamps.drain(..count);
         self.range = self.timestamps.iter().copied().fold(None, wider);
+        self.failed_at.drain(..count.min(self.failed_at.len()));
         self.expires.drain(..count);
         self.states.drain(..count);
         self.decided_at.drain(..count);
@@ -133,6 +143,16 @@ impl Columns {
     /// The smallest and the largest time stamp.
     pub fn range_ms(&self) -> Option<(i64, i64)> {
         self.range
+    }
+
+    /// When the job failed, milliseconds since the epoch.
+    pub fn failed_at_ms(&self, at: usize) -> i64 {
+        self.failed_at.get(at).copied().unwrap_or(self.timestamps[at])
+    }
+
+    /// Whether anything was ever decided of the letter.
+    pub fn is_decided(&self, at: usize) -> bool {
+        self.decided_at[at] != UNDECIDED
     }
 
     /// Where the letter at `offset` is.

@@ -14,12 +14,15 @@ use crate::domain::failure::{Cause, Stage};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub cause: Option<Cause>,
-    /// The SMTP reply code.
+    /// Those alone that can't be read.
+    pub is_unreadable: bool,
+    /// The SMTP reply code; 0: of letters without one.
     pub code: Option<u16>,
     pub stage: Option<Stage>,
     pub state: Option<State>,
     /// Of any recipient that was not reached; compared without case. The empty one is that of a letter without recipients too.
     pub domain: Option<String>,
+    /// The empty one is that of a job that names none.
     pub template: Option<String>,
     pub tags: Vec<(String, String)>,
     /// The letter's time stamp, milliseconds since the epoch, this one included.
@@ -102,6 +105,9 @@ impl<'a> Matcher<'a> {
         }
         if let Some(cause) = filter.cause.map(row::cause_number) {
             keep(&mut marks, &columns.causes[block.clone()], |each| each == cause);
+        }
+        if filter.is_unreadable {
+            keep(&mut marks, &columns.causes[block.clone()], |each| each == row::NONE);
         }
         if let Some(stage) = filter.stage.map(row::stage_number) {
             keep(&mut marks, &columns.stages[block.clone()], |each| each == stage);

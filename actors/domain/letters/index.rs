@@ -32,6 +32,8 @@ pub struct Index {
     ahead: HashMap<LetterName, Ahead>,
     /// By partition: letters below have come in, or lie before where it is read from.
     read_to: BTreeMap<i32, i64>,
+    /// By partition: letters below may lie on the queue, and are not in here, for there are too many.
+    cut: BTreeMap<i32, Cut>,
     /// Letters of jobs that had been replayed, and the letter that each was replayed from.
     replayed_from: HashMap<LetterName, LetterName>,
     /// The other way round, with the time stamp of the letter that came back. In order: of a run's letters only those that
@@ -51,15 +53,19 @@ impl Index {
             counts: Default::default(),
             ahead: HashMap::new(),
             read_to: BTreeMap::new(),
+            cut: BTreeMap::new(),
             replayed_from: HashMap::new(),
             came_back_as: BTreeMap::new(),
             sources: Sources::default(),
         }
     }
 
-    /// A partition is read from `first` on; about so many letters are to come in.
-    pub fn begins(&mut self, partition: i32, first: i64, letters: usize) {
+    /// A partition that begins at `low` is read from `first` on; about so many letters are to come in.
+    pub fn begins(&mut self, partition: i32, low: i64, first: i64, letters: usize) {
         self.partitions.entry(partition).or_default().reserve(letters.min(self.max_letters));
+        if first > low {
+            self.cut.insert(partition, Cut { below: first, since_ms: None });
+        }
         self.read_to.insert(partition, first);
         self.ahead.retain(|name, _| name.partition != partition || name.offset >= first);
     }
@@ -115,6 +121,7 @@ impl Index {
             self.drop_first(partition, columns.offsets.partition_point(|offset| *offset < low));
             self.ahead.retain(|name, _| name.partition != partition || name.offset >= low);
         }
+        self.cut.retain(|of, cut| *of != partition || cut.below > low);
     }
 
     /// The partition begins anew: the queue was deleted and made again, or lost its end. What was decided stays known, for
@@ -132,6 +139,7 @@ impl Index {
         }
         self.drop_first(partition, self.partitions.get(&partition).map_or(0, Columns::len));
         self.read_to.remove(&partition);
+        self.cut.remove(&partition);
         // What comes in again is no repeat.
         self.sources = Sources::default();
     }
@@ -179,10 +187,20 @@ impl Index {
         self.counts[state_number(state)].iter().sum()
     }
 
-    /// The time stamps of the oldest and the newest letter in here.
+    /// From when to when, by time stamps, all letters are in here; none where there is none.
     pub fn searched_ms(&self) -> Option<(i64, i64)> {
         let ranges = self.partitions.values().filter_map(Columns::range_ms);
-        ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+        let (first, last) = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let begins = |(partition, cut): (&i32, &Cut)| {
+            let first_in_here = || self.partitions.get(partition)?.range_ms().map(|range| range.0);
+            cut.since_ms.or_else(first_in_here).unwrap_or(last)
+        };
+        Some((self.cut.iter().map(begins).fold(first, i64::max).min(last), last))
+    }
+
+    /// Whether there are older letters on the queue than those in here.
+    pub fn is_cut(&self) -> bool {
+        !self.cut.is_empty()
     }
 
     /// The time stamp of the oldest letter that waits.
@@ -240,7 +258,10 @@ impl Index {
             .filter_map(|(partition, columns)| Some((first(columns)?, *partition)))
             .min();
         if let Some((_, partition)) = oldest {
-            let count = (self.max_letters / DROPPED_AT_ONCE).max(1).min(self.partitions[&partition].len());
+            let columns = &self.partitions[&partition];
+            let count = (self.max_letters / DROPPED_AT_ONCE).max(1).min(columns.len());
+            let (offset, timestamp_ms) = (columns.offsets[count - 1], columns.timestamps[count - 1]);
+            self.cut.insert(partition, Cut { below: offset + 1, since_ms: Some(timestamp_ms + 1) });
             self.drop_first(partition, count);
         }
     }
@@ -257,6 +278,15 @@ impl Index {
         columns.drop_first(count);
         self.letters -= count;
     }
+}
+
+/// Of a partition there is more on the queue than in here.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Those of lower offsets.
+    below: i64,
+    /// The newest of them is older; none where none of them was seen.
+    since_ms: Option<i64>,
 }
 
 /// What was decided of a letter that has not come in yet.

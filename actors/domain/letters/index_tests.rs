@@ -23,6 +23,7 @@ fn summary(number: usize) -> Summary<'static> {
     let cause = CAUSES_USED[number % 4];
     Summary {
         timestamp_ms: number as i64,
+        failed_at_ms: None,
         cause: Some(cause),
         stage: Some(Stage::Rcpt),
         code: [Some(452), Some(550), None, None][number % 4],
@@ -76,17 +77,28 @@ proptest! {
     ) {
         let mut index = Index::new(50);
         let mut next = 0;
+        let mut lows = [0; 3];
         for (act, at) in acts {
             match act {
                 0 | 1 => { index.add(name((next % 3) as i32, next as i64), &summary(next), None); next += 1; }
                 2 => index.decide(name((at % 3) as i32, at), at, State::Replayed, 0),
                 3 => index.decide(name((at % 3) as i32, at), at, State::Parked, 0),
-                4 => index.drop_below((at % 3) as i32, at),
+                4 => {
+                    index.drop_below((at % 3) as i32, at);
+                    lows[(at % 3) as usize] = lows[(at % 3) as usize].max(at);
+                }
                 _ => index.decide(name((at % 3) as i32, at), at + 1, State::Discarded, 0),
             }
             prop_assert!(index.len() <= 50);
             let stamps = || index.partitions.values().flat_map(|columns| columns.timestamps.iter().copied());
-            prop_assert_eq!(index.searched_ms(), stamps().min().zip(stamps().max()));
+            prop_assert_eq!(index.searched_ms().map(|searched| searched.1), stamps().max());
+            if let Some((from, _)) = index.searched_ms() {
+                let searched = (from.max(0)..next as i64).filter(|at| *at >= lows[(*at % 3) as usize]);
+                prop_assert!(searched.map(|at| name((at % 3) as i32, at)).all(|name| index.find(name).is_some()));
+                prop_assert!(index.is_cut() || Some(from) == stamps().min());
+            }
+            let all = (0..next as i64).filter(|at| *at >= lows[(*at % 3) as usize]).count();
+            prop_assert!(index.is_cut() || index.len() >= all);
             for state in State::ALL {
                 let filter = Filter { state: Some(state), ..Filter::default() };
                 prop_assert_eq!(index.count_all(state), all_pages(&index, &filter, 100).len() as u64);
@@ -226,7 +238,8 @@ fn what_came_back_is_found_both_ways_and_counted_once() {
 #[test]
 fn what_is_due_is_told_the_oldest_first_and_only_what_waits() {
     let mut index = index(12);
-    let redrive = Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota] };
+    let redrive =
+        Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota], max_replays: 5 };
     index.decide(name(0, 0), 0, State::Discarded, 0);
     assert_eq!(index.due(0, &redrive, 1_000, 10), []);
     assert_eq!(index.due(1, &redrive, 8, 10), []);
@@ -235,6 +248,29 @@ fn what_is_due_is_told_the_oldest_first_and_only_what_waits() {
     assert_eq!(index.due(1, &redrive, 9, 10).len(), 2);
     assert_eq!(index.due(1, &redrive, 9, 1).len(), 1);
     assert_eq!(index.oldest_waiting_ms(), Some(1));
+}
+
+#[test]
+fn what_is_not_in_here_is_said_until_it_has_left_the_queue() {
+    let mut index = Index::new(4);
+    index.begins(0, 2, 2, 3);
+    index.begins(1, 0, 5, 3);
+    assert_eq!((index.is_cut(), index.searched_ms()), (true, None));
+    for number in [3, 6] {
+        index.add(name(0, number as i64), &summary(number), None);
+    }
+    // All that it has may be older than what was not read of the other one.
+    assert_eq!(index.searched_ms(), Some((6, 6)));
+    index.add(name(1, 5), &summary(5), None);
+    assert_eq!(index.searched_ms(), Some((5, 6)));
+    index.drop_below(1, 5);
+    assert_eq!((index.is_cut(), index.searched_ms()), (false, Some((3, 6))));
+    for number in [7, 8] {
+        index.add(name(0, number as i64), &summary(number), None);
+    }
+    assert_eq!((index.is_cut(), index.len(), index.searched_ms()), (true, 4, Some((5, 8))));
+    index.clear(0);
+    assert!(!index.is_cut());
 }
 
 #[test]
@@ -252,7 +288,7 @@ fn letters_that_come_in_again_are_what_they_were_and_no_repeats() {
     let mut index = index(9);
     index.decide(name(1, 4), 4, State::Replayed, 7);
     index.clear(1);
-    index.begins(1, 0, 3);
+    index.begins(1, 0, 0, 3);
     for number in [1, 4, 7] {
         index.add(name(1, number as i64), &summary(number), None);
     }
@@ -270,10 +306,62 @@ fn letters_that_come_in_again_are_what_they_were_and_no_repeats() {
 #[test]
 fn what_has_expired_is_due_to_nobody() {
     let mut index = Index::new(10);
-    let redrive = Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota] };
+    let redrive =
+        Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota], max_replays: 5 };
     index.add(name(0, 0), &Summary { expires_at_ms: Some(7), ..summary(0) }, None);
     assert_eq!(index.due(0, &redrive, 6, 10).len(), 1);
     assert_eq!(index.due(0, &redrive, 7, 10), []);
+}
+
+#[test]
+fn letters_that_can_t_be_read_or_have_no_code_are_found_as_that() {
+    let mut index = index(8);
+    index.add(name(0, 100), &Summary { timestamp_ms: 100, ..Summary::default() }, None);
+    let names = |filter: Filter| all_pages(&index, &filter, 100);
+    assert_eq!(names(Filter { is_unreadable: true, ..Filter::default() }), [name(0, 100)]);
+    let without_code = names(Filter { code: Some(0), ..Filter::default() });
+    assert_eq!(without_code, [name(0, 100), name(1, 7), name(0, 6), name(0, 3), name(2, 2)]);
+    let without_template = names(Filter { template: Some(String::new()), ..Filter::default() });
+    assert_eq!(
+        without_template,
+        [100, 6, 4, 2, 0].map(|at| name(if at == 100 { 0 } else { (at % 3) as i32 }, at))
+    );
+}
+
+#[test]
+fn a_wait_counts_from_the_failure_whenever_the_letter_was_written() {
+    let mut index = Index::new(10);
+    let redrive =
+        Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota], max_replays: 5 };
+    let at = |timestamp_ms, failed_at_ms| Summary { timestamp_ms, failed_at_ms, ..summary(0) };
+    for (offset, (timestamp_ms, failed_at_ms)) in
+        [(20, None), (20, Some(20)), (20, Some(1)), (20, None), (20, Some(30))].into_iter().enumerate()
+    {
+        let letter = Summary { source: None, ..at(timestamp_ms, failed_at_ms) };
+        index.add(name(0, offset as i64), &letter, None);
+    }
+    let due =
+        |index: &Index, now| index.due(0, &redrive, now, 10).iter().map(|due| due.offset).collect::<Vec<_>>();
+    assert_eq!(due(&index, 6), [2]);
+    assert_eq!(due(&index, 25), [0, 1, 2, 3]);
+    assert_eq!(due(&index, 35), [0, 1, 2, 3, 4]);
+    assert!(index.due(0, &redrive, 35, 10).iter().all(|due| due.timestamp_ms == 20), "by which it is known");
+    index.drop_below(0, 2);
+    assert_eq!((due(&index, 6), due(&index, 25), due(&index, 35)), (vec![2], vec![2, 3], vec![2, 3, 4]));
+    index.drop_below(0, 5);
+    index.add(name(0, 5), &Summary { source: None, ..at(40, None) }, None);
+    assert_eq!(due(&index, 45), [5]);
+}
+
+#[test]
+fn what_was_put_back_to_waiting_is_not_to_be_parked() {
+    let mut index = Index::new(10);
+    let redrive =
+        Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota], max_replays: 5 };
+    index.add(name(0, 0), &Summary { replay_count: 1, ..summary(0) }, None);
+    assert_eq!(index.due(0, &redrive, 9, 10), [Due { offset: 0, timestamp_ms: 0, plan: Plan::Park }]);
+    index.decide(name(0, 0), 0, State::Waiting, 3);
+    assert_eq!(index.due(0, &redrive, 9, 10), []);
 }
 
 proptest! {

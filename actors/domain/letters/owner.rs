@@ -99,6 +99,8 @@ pub struct Batch {
     pub notice: Option<Notice>,
     /// Why letters were left, and how many.
     pub skipped: BTreeMap<Skip, u64>,
+    /// Letters that were to be replayed, whose jobs are larger than the topic takes.
+    pub refused: Vec<LetterName>,
 }
 
 /// An e-mail about parked letters.
@@ -168,14 +170,21 @@ impl Owner {
                 None => drop(run.progress.remove(&self.partition)),
             }
             let allowed = self.allowed(&run.run.id, run.share(self.partition), passed, cadence);
+            let next = run.next(self.partition, allowed.min(most));
+            if next.len() < allowed.min(most)
+                && let Some(credit) = self.credit.get_mut(&run.run.id)
+            {
+                // While it waits for what becomes of its first letters it saves nothing up.
+                *credit = next.len() as f64;
+            }
             let task = |offset| self.task(offset, Purpose::Run(Arc::clone(&run.run)));
-            wishes.push(run.next(self.partition, allowed.min(most)).into_iter().map(task).collect());
+            wishes.push(next.into_iter().map(task).collect());
         }
         let allowed = self.allowed("", redrive_rate, passed, cadence);
         let waits = |due: &&Due| {
             let known = self.opened.known.get(&due.offset);
             let known = known.filter(|known| known.letter_timestamp_ms == due.timestamp_ms);
-            known.is_none_or(|known| known.state == State::Waiting)
+            known.is_none_or(|known| known.state == State::Waiting && due.plan != Plan::Park)
         };
         let due = due.iter().filter(waits).take(allowed.min(most));
         wishes.push(due.map(|due| self.task(due.offset, Purpose::Redrive(*due))).collect());
@@ -209,9 +218,18 @@ impl Owner {
         for task in tasks {
             let letter = fetched.get(&task.offset);
             let before = decided.get(&task.offset).cloned();
-            let verdict = self
-                .judge(&task, letter, before, redrive_max_replays, now_ms)
-                .and_then(|act| without_what_is_refused(act, &task.purpose, refused));
+            let judged = self.judge(&task, letter, before, redrive_max_replays, now_ms);
+            let is_refused = |refusal| refused.contains(&refusal);
+            let mut is_too_large = false;
+            let verdict = match judged {
+                Ok(act) if is_refused(Refusal::of_decision(&act)) => Err(Skip::Undecodable),
+                Ok(act) if Refusal::of_job(&act).is_some_and(is_refused) => {
+                    is_too_large = true;
+                    batch.refused.push(act.letter);
+                    without_its_job(act, &task.purpose)
+                }
+                judged => judged,
+            };
             if let Purpose::Run(run) = &task.purpose {
                 let known = self.opened.progress.get(&run.id).copied();
                 let progress = batch.progress.entry(run.id.clone()).or_insert(known.unwrap_or_default());
@@ -228,6 +246,7 @@ impl Owner {
                     decided.insert(task.offset, act.decision.clone());
                     batch.acts.push(act);
                 }
+                Err(_) if is_too_large => {}
                 Err(skip) => *batch.skipped.entry(skip).or_default() += 1,
             }
         }
@@ -261,18 +280,19 @@ impl Owner {
                 return Err(Skip::Undecodable);
             }
             Purpose::Redrive(Due { plan: Plan::Park, .. }) if facts.state == State::Waiting => {
-                (State::Parked, None, REDRIVER.to_owned(), "no wait is left".to_owned())
+                let reason = why_parked(&facts, redrive_max_replays);
+                (State::Parked, None, REDRIVER.to_owned(), reason.to_owned())
             }
             Purpose::Redrive(Due { plan: Plan::ReplayAt(_), .. }) if facts.state == State::Waiting => {
                 let rules =
                     Rules { include_permanent: true, ..Rules::of(Action::Replay, redrive_max_replays) };
-                let made = match rules.judge(&facts, now_ms) {
-                    Ok(made) => made,
+                let (made, reason) = match rules.judge(&facts, now_ms) {
+                    Ok(made) => (made, "its wait is over"),
                     Err(Skip::Expired) => return Err(Skip::Expired),
                     // What it can't do a human must look at.
-                    Err(_) => State::Parked,
+                    Err(_) => (State::Parked, why_parked(&facts, redrive_max_replays)),
                 };
-                (made, None, REDRIVER.to_owned(), "its wait is over".to_owned())
+                (made, None, REDRIVER.to_owned(), reason.to_owned())
             }
             Purpose::Redrive(_) => return Err(Skip::Already),
         };
@@ -358,22 +378,25 @@ fn share_out(wishes: &mut [Vec<Task>], most: usize) {
     }
 }
 
-/// A job that the redriver can't put back a human must look at.
-fn without_what_is_refused(
-    mut act: Act,
-    purpose: &Purpose,
-    refused: &BTreeSet<Refusal>,
-) -> Result<Act, Skip> {
-    let is_refused = |refusal| refused.contains(&refusal);
-    if is_refused(Refusal::of_decision(&act)) {
-        return Err(Skip::Undecodable);
+/// Why the redriver calls a human.
+fn why_parked(facts: &Facts, max_replays: u32) -> &'static str {
+    if !facts.has_original {
+        "it does not hold its job"
+    } else if facts.replay_count >= max_replays {
+        "it was replayed dlq.max_replays times"
+    } else {
+        "no wait is left"
     }
-    match (Refusal::of_job(&act).is_some_and(is_refused), purpose) {
-        (false, _) => Ok(act),
-        (true, Purpose::Run(_)) => Err(Skip::Undecodable),
-        (true, Purpose::Redrive(_)) => {
+}
+
+/// A job that can't be put back, for it is too large: a run leaves the letter, for the redriver a human must look at it.
+fn without_its_job(mut act: Act, purpose: &Purpose) -> Result<Act, Skip> {
+    match purpose {
+        Purpose::Run(_) => Err(Skip::Undecodable),
+        Purpose::Redrive(_) => {
             act.job = None;
             act.decision.latest.state = State::Parked;
+            act.decision.latest.reason = "its job is larger than the topic takes".to_owned();
             Ok(act)
         }
     }

@@ -199,9 +199,10 @@ fn what_is_gone_newer_than_asked_for_or_too_large_is_skipped_and_blocks_nothing(
     let mut owner = Owner::new(0, Opened::default());
     world.refused.insert(Refusal::Job { letter: 3, letter_timestamp_ms: 3, bytes: 3 });
     let batch = world.turn(&mut owner, &[asked], &[]);
-    assert_eq!(batch.skipped, BTreeMap::from([(Skip::Undecodable, 3)]));
+    assert_eq!(batch.skipped, BTreeMap::from([(Skip::Undecodable, 2)]));
+    assert_eq!(batch.refused, [LetterName { partition: 0, offset: 3 }]);
     assert_eq!(world.replays, BTreeMap::from([(0, 1), (4, 1)]));
-    assert_eq!(batch.progress["a"], Progress { next: 5, acted: 2, skipped: 3 });
+    assert_eq!(batch.progress["a"], Progress { next: 5, acted: 2, skipped: 3, at_least_once: false });
 }
 
 #[test]
@@ -237,6 +238,9 @@ fn the_redriver_replays_what_is_due_and_parks_what_it_can_not_replay() {
     let batch = world.turn(&mut owner, &[], &due);
     let made: Vec<State> = batch.acts.iter().map(|act| act.decision.latest.state).collect();
     assert_eq!(made, [State::Replayed, State::Parked, State::Parked, State::Parked]);
+    let why: Vec<&str> = batch.acts.iter().map(|act| act.decision.latest.reason.as_str()).collect();
+    let too_often = "it was replayed dlq.max_replays times";
+    assert_eq!(why, ["its wait is over", "it does not hold its job", too_often, "no wait is left"]);
     assert_eq!(batch.acts[0].decision.latest.by, REDRIVER);
     assert!(world.turn(&mut owner, &[], &due).is_empty());
 }
@@ -250,6 +254,35 @@ fn the_redriver_parks_a_job_that_is_refused_and_leaves_a_letter_of_which_nothing
     let batch = world.turn(&mut owner, &[], &[0, 1].map(|offset| due_at(offset, Plan::ReplayAt(0))));
     assert_eq!(batch.acts.len(), 1);
     assert_eq!((batch.acts[0].decision.latest.state, batch.acts[0].job.is_none()), (State::Parked, true));
+    assert_eq!(batch.acts[0].decision.latest.reason, "its job is larger than the topic takes");
+    assert_eq!(batch.refused, [LetterName { partition: 0, offset: 0 }]);
+}
+
+#[test]
+fn a_letter_that_a_person_has_put_back_to_waiting_is_not_parked_again() {
+    let mut world = World::with(2);
+    let mut owner = Owner::new(0, Opened::default());
+    let due = [due_at(0, Plan::Park), due_at(1, Plan::Park)];
+    assert_eq!(world.turn(&mut owner, &[], &due[..1]).acts.len(), 1);
+    assert_eq!(world.turn(&mut owner, &[run("a", Action::Restore, 0..1, 10.0)], &[]).acts.len(), 1);
+    // What the redriver was told is from before.
+    let batch = world.turn(&mut owner, &[], &due);
+    assert_eq!(batch.acts.iter().map(|act| act.letter.offset).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_run_that_waits_for_its_first_letters_saves_nothing_up() {
+    let mut world = World::with(40);
+    let mut asked = run("a", Action::Replay, 0..40, 5.0);
+    Arc::get_mut(&mut asked.run).unwrap().canary = 2;
+    let mut owner = Owner::new(0, Opened::default());
+    let acted: Vec<usize> =
+        (0..4).map(|_| world.turn(&mut owner, &[asked.clone()], &[]).acts.len()).collect();
+    assert_eq!(acted, [2, 0, 0, 0]);
+    asked.canary = Some(Canary { replayed: 2, failed_again: 0 });
+    let acted: Vec<usize> =
+        (0..3).map(|_| world.turn(&mut owner, &[asked.clone()], &[]).acts.len()).collect();
+    assert_eq!(acted, [5, 5, 5]);
 }
 
 #[test]
@@ -294,7 +327,7 @@ fn what_a_run_did_before_it_could_say_so_counts_as_done() {
 
     let mut next = Owner::new(0, std::mem::take(&mut world.opened));
     let batch = world.turn(&mut next, &runs, &[]);
-    assert_eq!(batch.progress["r1"], Progress { next: 4, acted: 4, skipped: 0 });
+    assert_eq!(batch.progress["r1"], Progress { next: 4, acted: 4, skipped: 0, at_least_once: false });
     assert!(batch.skipped.is_empty());
     assert!(world.replays.values().all(|times| *times == 1), "{:?}", world.replays);
 }

@@ -10,8 +10,10 @@ use crate::domain::failure::{Cause, Stage};
 /// A letter, read once when it comes in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary<'a> {
-    /// The record's, milliseconds since the epoch: `failed_at`, where the topic keeps what producers say.
+    /// The record's, milliseconds since the epoch: `failed_at`, where we wrote it and the topic keeps what producers say.
     pub timestamp_ms: i64,
+    /// As the letter says it; none where it says nothing that can be read.
+    pub failed_at_ms: Option<i64>,
     /// None where the letter can't be read.
     pub cause: Option<Cause>,
     pub stage: Option<Stage>,

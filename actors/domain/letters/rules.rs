@@ -49,7 +49,7 @@ impl FromStr for Action {
 pub enum Skip {
     /// Replayed or discarded before; of a restore: neither discarded nor parked.
     Already,
-    /// Its job is past `expires_at`.
+    /// Its job is past `expires_at`, or has been dead-lettered for being too old (`email.max_age`).
     Expired,
     /// A cause that another try does not mend.
     Permanent,
@@ -91,6 +91,13 @@ pub struct Facts {
     pub has_original: bool,
 }
 
+impl Facts {
+    /// Nobody wants the e-mail any more. A new record would begin a new life of `email.max_age`.
+    pub fn has_expired(&self, now_ms: i64) -> bool {
+        self.cause == Some(Cause::Expired) || self.expires_at_ms.is_some_and(|at| at <= now_ms)
+    }
+}
+
 /// What the one who acts allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -124,7 +131,7 @@ impl Rules {
             Some(cause) if facts.has_original => cause,
             _ => return Some(Skip::Undecodable),
         };
-        if facts.expires_at_ms.is_some_and(|at| at <= now_ms) {
+        if facts.has_expired(now_ms) {
             Some(Skip::Expired)
         } else if facts.replay_count >= self.max_replays {
             Some(Skip::MaxReplays)
@@ -169,6 +176,7 @@ mod tests {
         }
         assert_eq!(judge(Facts { state: State::Parked, ..facts() }), Err(Skip::Parked));
         assert_eq!(judge(Facts { expires_at_ms: Some(NOW), ..facts() }), Err(Skip::Expired));
+        assert_eq!(judge(Facts { cause: Some(Cause::Expired), ..facts() }), Err(Skip::Expired));
         assert_eq!(judge(Facts { expires_at_ms: Some(NOW + 1), ..facts() }), Ok(State::Replayed));
         assert_eq!(judge(Facts { replay_count: 5, ..facts() }), Err(Skip::MaxReplays));
         assert_eq!(judge(Facts { has_original: false, ..facts() }), Err(Skip::Undecodable));

@@ -41,6 +41,8 @@ pub struct Progress {
     /// Acted on: replayed, discarded or restored.
     pub acted: u64,
     pub skipped: u64,
+    /// Without transactions: some letter may have been acted on twice.
+    pub at_least_once: bool,
 }
 
 /// What became of the first letters of a run.
@@ -120,6 +122,11 @@ impl Tracked {
 
     pub fn skipped(&self) -> u64 {
         self.progress.values().map(|progress| progress.skipped).sum()
+    }
+
+    /// Whether some letter of it may have been acted on twice, for all that is known.
+    pub fn is_at_least_once(&self) -> bool {
+        self.progress.values().any(|progress| progress.at_least_once)
     }
 
     /// How many are not dealt with.

@@ -18,7 +18,7 @@ fn run(id: &str, at_ms: i64, letters: &[(i32, &[i64])]) -> Run {
 }
 
 fn progress(next: i64) -> Progress {
-    Progress { next, acted: 1, skipped: 0 }
+    Progress { next, acted: 1, skipped: 0, at_least_once: false }
 }
 
 fn cancelled() -> Cancelled {

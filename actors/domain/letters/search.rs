@@ -203,18 +203,17 @@ impl Index {
         let Some(columns) = self.partitions.get(&partition) else { return Vec::new() };
         let waiting = (0..columns.len()).filter(|at| columns.states[*at] == State::Waiting);
         let plan = |at: usize| {
-            let (facts, timestamp_ms) = (columns.facts(at), columns.timestamps[at]);
-            let plan = redrive.plan(&facts, timestamp_ms);
+            let facts = columns.facts(at);
+            let plan = redrive.plan(&facts, columns.failed_at_ms(at), columns.is_decided(at));
             let is_due = !columns.is_repeat(at)
                 && match plan {
                     Plan::Leave => false,
                     Plan::Park => true,
                     // One that has expired meanwhile nobody wants any more.
-                    Plan::ReplayAt(due_ms) => {
-                        due_ms <= now_ms && facts.expires_at_ms.is_none_or(|at| at > now_ms)
-                    }
+                    Plan::ReplayAt(due_ms) => due_ms <= now_ms && !facts.has_expired(now_ms),
                 };
-            is_due.then(|| Due { offset: columns.offsets[at], timestamp_ms, plan })
+            let (offset, timestamp_ms) = (columns.offsets[at], columns.timestamps[at]);
+            is_due.then_some(Due { offset, timestamp_ms, plan })
         };
         waiting.filter_map(plan).take(limit).collect()
     }

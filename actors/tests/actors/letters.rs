@@ -379,7 +379,7 @@ async fn a_letter_whose_job_is_too_large_for_its_topic_is_skipped_and_the_others
     seconds(60).await;
     assert_eq!(queue.replays.borrow().len(), 58);
     let progress = queue.opened.borrow()[&1].progress["a"];
-    assert_eq!(progress, Progress { next: 30, acted: 29, skipped: 1 });
+    assert_eq!(progress, Progress { next: 30, acted: 29, skipped: 1, at_least_once: false });
 }
 
 #[actix::test]
@@ -442,7 +442,7 @@ async fn what_is_left_over_of_runs_is_taken_off_once_also_while_nothing_else_is_
     };
     // The reader is behind: it tells of "gone" too, of which nothing is left.
     *queue.leftovers.borrow_mut() = [(0, runs.clone()), (1, progress(&["gone", "b"]))].into();
-    let done = Progress { next: 3, acted: 3, skipped: 0 };
+    let done = Progress { next: 3, acted: 3, skipped: 0, at_least_once: false };
     queue.opened.borrow_mut().entry(1).or_default().progress.insert("b".into(), done);
     let (_owner, _heard) = start(&queue);
     seconds(20).await;
@@ -509,7 +509,10 @@ async fn a_letter_that_was_too_large_is_replayed_once_it_was_edited_to_fit() {
     queue.too_large.set(None);
     queue.runs.borrow_mut().push(edited("b", "small"));
     seconds(20).await;
-    assert_eq!(queue.opened.borrow()[&0].progress["b"], Progress { next: 8, acted: 1, skipped: 0 });
+    assert_eq!(
+        queue.opened.borrow()[&0].progress["b"],
+        Progress { next: 8, acted: 1, skipped: 0, at_least_once: false }
+    );
 }
 
 #[actix::test]

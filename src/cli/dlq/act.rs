@@ -1,11 +1,11 @@
 //! `mailroom dlq replay`, `discard` and `restore`: first what would be done is shown, then it is asked for.
 
 use chrono::Utc;
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use mailroom_actors::domain::letters::rules::Action;
 
 use super::desk::Desk;
-use super::select::{FilterArguments, OPTIONS};
+use super::select::FilterArguments;
 use super::{Outcome, person, preview, refused, told, watch, words, wrong_usage};
 use crate::cli::output::{self, Lines, written};
 use crate::cli::{ConfigurationArguments, DONE, FAILED};
@@ -23,7 +23,6 @@ Example:\n  mailroom dlq discard --cause invalid_recipient --reason 'addresses a
 pub(super) const RESTORE_EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq restore --state discarded --since 1h --reason 'discarded by mistake'";
 
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("which").args(OPTIONS).required(true).multiple(true))]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     filter: FilterArguments,
@@ -36,7 +35,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
 
-    /// First replays so many, and goes on only if at most half of them do not fail again
+    /// First replays so many, and goes on only if at most half of them fail again
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     canary: Option<u64>,
 
@@ -58,19 +57,19 @@ pub(super) struct Consent {
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     reason: Option<String>,
 
-    /// Only shows what would be done
+    /// Only shows what would be done, whatever else is said
     #[arg(long)]
     pub dry_run: bool,
 
     /// Does not ask
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long)]
     pub yes: bool,
 
     /// Waits until it is done; exit code 1 when it is stopped or cancelled
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long)]
     pub wait: bool,
 
-    /// As a JSON object: the run, or with --dry-run what it would do
+    /// As a JSON object: the run; what it would do with --dry-run, or where there is nothing to do
     #[arg(long)]
     pub json: bool,
 }
@@ -129,6 +128,7 @@ impl Consent {
 pub(super) fn carry_out(desk: &Desk, request: &Request, consent: &Consent) -> Outcome {
     let action = request.action.as_str();
     let (selection, preview) = desk.archive.select(request, Utc::now()).map_err(refused)?;
+    desk.tell_of_the_guarantee(preview.guarantee);
     if consent.dry_run {
         let shown = if consent.json { words::json(&preview) } else { preview::in_words(action, &preview) };
         return Ok(written(Lines::stdout().write(shown)));
@@ -137,10 +137,10 @@ pub(super) fn carry_out(desk: &Desk, request: &Request, consent: &Consent) -> Ou
     output::tell(preview::in_words(action, &preview));
     if preview.will == 0 {
         output::tell("nothing is done");
+        if consent.json {
+            told(Lines::stdout().write(words::json(&preview)))?;
+        }
         return Ok(DONE);
-    }
-    if !desk.dlq.transactions {
-        output::tell("dlq.transactions is off: a crash of a worker may replay a letter twice");
     }
     if !consent.yes && !person::agrees(&format!("\n{action} {}?", words::letters(preview.will))) {
         output::tell("nothing is done");

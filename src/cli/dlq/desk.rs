@@ -13,10 +13,11 @@ use crate::cli::output;
 use crate::cli::progress::Progress;
 use crate::cli::spinner::PATIENCE;
 use crate::cli::{ConfigurationArguments, WRONG_CONFIGURATION, wrong_configuration};
-use crate::config::{self, Dlq, Kafka, LetterWork, Log, LogFormat};
+use crate::config::{self, Kafka, LetterWork, Log, LogFormat};
 use crate::dlq::archive::Archive;
 use crate::dlq::reader::{self, Reader};
 use crate::dlq::shelf::Shelf;
+use crate::dlq::view::AT_LEAST_ONCE;
 use crate::kafka::ends::Ends;
 use crate::kafka::{StartProblem, topics};
 use crate::telemetry::Telemetry;
@@ -28,7 +29,6 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// See the module's text.
 pub(super) struct Desk {
     pub kafka: Kafka,
-    pub dlq: Dlq,
     pub message_bytes: usize,
     pub archive: Archive,
     pub runtime: Runtime,
@@ -73,7 +73,7 @@ impl Desk {
         let reader = reader::start(&kafka, dlq.index_letters, &shelf).map_err(|error| told(&error))?;
         let archive = Archive::new(&kafka, &dlq, &shelf);
         runtime.block_on(read(&kafka, &shelf))?;
-        if shelf.index.read().len() >= dlq.index_letters {
+        if shelf.index.read().is_cut() {
             output::tell(format_args!(
                 "only the newest {} letters were looked through: dlq.index_letters",
                 dlq.index_letters
@@ -81,7 +81,6 @@ impl Desk {
         }
         Ok(Desk {
             kafka,
-            dlq,
             message_bytes,
             archive,
             runtime,
@@ -122,6 +121,15 @@ impl Desk {
             "not on {}: {shown}{more}; 'mailroom dlq ls' lists letters",
             self.kafka.dlq_topic
         )))
+    }
+
+    /// Whoever acts without transactions, or has acted, is told what that means.
+    pub fn tell_of_the_guarantee(&self, guarantee: &str) {
+        if guarantee == AT_LEAST_ONCE {
+            output::tell(
+                "without transactions (dlq.transactions): a crash of a worker may replay a letter twice",
+            );
+        }
     }
 
     /// What is said where there is nothing to print.

@@ -7,8 +7,11 @@ const MAX_NAME: usize = 64;
 
 /// The login that acts are kept under.
 pub(super) fn login() -> String {
+    let uid = nix::unistd::getuid();
     let names = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
-    login_of(names, rustix::process::getuid().as_raw())
+    // In a container, and under a service manager, the environment often names nobody.
+    let of_the_system = || nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name);
+    login_of(names.chain(std::iter::once_with(of_the_system).flatten()), uid.as_raw())
 }
 
 fn login_of(mut names: impl Iterator<Item = String>, uid: u32) -> String {
@@ -39,6 +42,13 @@ fn is_yes(answer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_system_has_a_name_for_who_runs_this() {
+        let name = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+        assert_eq!(login_of(std::iter::once(name.clone()), 7), name);
+        assert!(!login().is_empty());
+    }
 
     #[test]
     fn who_has_no_name_is_known_by_number() {

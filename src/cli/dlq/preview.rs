@@ -53,6 +53,7 @@ mod tests {
             causes: [("quota", 3)].into(),
             samples: Vec::new(),
             complete: true,
+            guarantee: "exactly-once",
         };
         let told = in_words("replay", &preview);
         let lines: Vec<&str> = told.lines().filter(|line| !line.is_empty()).collect();

@@ -53,14 +53,10 @@ pub(super) struct FilterArguments {
     #[arg(long, value_name = "TEXT", value_parser = |value: &str| taken("q", value))]
     q: Option<String>,
 
-    /// A letter by its name, such as 0-17; may be given several times
-    #[arg(long = "letter", value_name = "LETTER")]
+    /// Letters by their names, such as 0-17; may be given several times
+    #[arg(long = "letter", value_name = "LETTER", num_args = 1.., value_delimiter = ',')]
     letters: Vec<LetterName>,
 }
-
-/// The names of the options, for groups of them.
-pub(super) const OPTIONS: [&str; 11] =
-    ["cause", "code", "domain", "stage", "template", "tags", "state", "since", "until", "q", "letters"];
 
 /// The value as it is, where it is one.
 fn taken(name: &str, value: &str) -> Result<String, String> {

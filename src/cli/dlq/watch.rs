@@ -214,7 +214,7 @@ mod tests {
             value: None,
         }));
         let next = i64::try_from(acted).unwrap_or_default();
-        tracked.progress.insert(0, Progress { next, acted, skipped: 0 });
+        tracked.progress.insert(0, Progress { next, acted, skipped: 0, at_least_once: false });
         tracked
     }
 

@@ -6,6 +6,7 @@ mod new_run;
 mod query;
 mod runs;
 
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -13,7 +14,7 @@ use self::query::Query;
 use super::doors::ArchiveDoor;
 use super::errors::Refusal;
 use crate::dlq::archive::{Archive, Refused};
-use crate::dlq::view::SearchedView;
+use crate::dlq::view::{AT_LEAST_ONCE, SearchedView};
 use crate::mask::mask_text;
 
 /// Who acts, as decisions and the log say it.
@@ -79,8 +80,24 @@ pub(super) fn check_door(door: &ArchiveDoor) -> Result<(), Refusal> {
     }
 }
 
-/// Answers a request that may be answered; `body` is empty where none is read.
+/// Answers a request that may be answered; `body` is empty where none is read. Where `dlq.transactions` is off every answer
+/// says so in a header.
 pub(super) async fn answer(
+    endpoint: Endpoint,
+    request: &HttpRequest,
+    door: ArchiveDoor,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
+    let is_transactional = !matches!(&door, ArchiveDoor::Open(archive) if !archive.is_transactional());
+    let mut answer = answer_of(endpoint, request, door, body).await?;
+    if !is_transactional {
+        let guarantee = HeaderValue::from_static(AT_LEAST_ONCE);
+        answer.headers_mut().insert(HeaderName::from_static("x-mailroom-guarantee"), guarantee);
+    }
+    Ok(answer)
+}
+
+async fn answer_of(
     endpoint: Endpoint,
     request: &HttpRequest,
     door: ArchiveDoor,

@@ -299,7 +299,7 @@ fn a_run_is_cancelled_and_one_that_is_over_is_answered_as_it_stands() {
         assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("cancelled")));
     }
     let id = done.rsplit('/').next().unwrap().to_owned();
-    desk.say(&Said::Progress(id, 0, Progress { next: 2, acted: 1, skipped: 1 }));
+    desk.say(&Said::Progress(id, 0, Progress { next: 2, acted: 1, skipped: 1, at_least_once: false }));
     desk.wait("the run to be over", || desk.server.get(&done).json()["state"] == "done");
     let answer = desk.change("DELETE", &done, "");
     assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("done")));
@@ -313,7 +313,7 @@ fn a_run_is_cancelled_and_one_that_is_over_is_answered_as_it_stands() {
 fn what_a_run_may_not_ask_for_is_told_all_at_once() {
     let desk = mixed();
     for (body, says) in [
-        (r#"{"action": "replay", "select": {}, "reason": "r"}"#, "which letters are meant"),
+        (r#"{"action": "replay", "reason": "r"}"#, "which letters are meant"),
         (
             r#"{"action": "discard", "select": {"q": "x"}, "reason": "r", "canary": 1, "max": 0}"#,
             "max is at least 1; only a replay",
@@ -337,6 +337,39 @@ fn what_a_run_may_not_ask_for_is_told_all_at_once() {
     let twice = ["Authorization: Bearer canary-admin-token", "Idempotency-Key: a", "Idempotency-Key: a"];
     desk.ask("POST", "/dlq/runs", &twice, REPLAY).refused(400);
     assert_eq!(desk.server.get("/dlq/runs").json()["runs"], json!([]));
+}
+
+#[test]
+fn without_a_filter_all_letters_are_meant() {
+    let desk = mixed();
+    let all = desk.server.get("/dlq/letters").json()["letters"].as_array().unwrap().len();
+    let body = r#"{"action": "discard", "select": {}, "reason": "r", "dry_run": true}"#;
+    let preview = desk.change("POST", "/dlq/runs", body).json();
+    assert_eq!((&preview["matched"], &preview["guarantee"]), (&json!(all), &json!("exactly-once")));
+    assert!(all > 1, "{all}");
+}
+
+#[test]
+fn without_transactions_every_answer_says_so() {
+    let letter = letter("quota", None);
+    for transactions in [true, false] {
+        let desk = Desk::with(&[letter.as_bytes()], |dlq| config::Dlq { transactions, ..dlq });
+        let preview = REPLAY.replace("\"reason\"", "\"dry_run\": true, \"reason\"");
+        let answers = [
+            desk.server.get("/dlq/groups"),
+            desk.server.get("/dlq/letters"),
+            desk.server.get("/dlq/letters/0-0"),
+            desk.server.get("/dlq/runs"),
+            desk.change("POST", "/dlq/runs", &preview),
+            desk.change("POST", "/dlq/runs", REPLAY),
+        ];
+        for answer in answers {
+            let said = if transactions { "" } else { "at-least-once" };
+            assert_eq!(answer.header("x-mailroom-guarantee"), said, "{}", answer.body);
+        }
+        let said = desk.change("POST", "/dlq/runs", &preview).json()["guarantee"].clone();
+        assert_eq!(said == "at-least-once", !transactions);
+    }
 }
 
 #[test]

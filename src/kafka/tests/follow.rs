@@ -3,7 +3,7 @@ use std::sync::mpsc::{Sender, channel};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
-use crate::kafka::follow::{Listener, Seen, follow};
+use crate::kafka::follow::{Listener, LogEnds, Seen, follow};
 
 /// Says what it is told.
 struct Teller<const TRANSACTIONAL: bool>(Sender<String>);
@@ -17,8 +17,8 @@ impl<const TRANSACTIONAL: bool> Teller<TRANSACTIONAL> {
 impl<const TRANSACTIONAL: bool> Listener for Teller<TRANSACTIONAL> {
     const TRANSACTIONAL: bool = TRANSACTIONAL;
 
-    fn begins(&self, partition: i32, first: i64, end: i64) {
-        self.tell(format!("{partition}: {first} to {end}"));
+    fn begins(&self, log: &LogEnds, first: i64) {
+        self.tell(format!("{}: {first} to {}", log.partition, log.high));
     }
 
     fn record(&self, record: &Seen<'_>) {

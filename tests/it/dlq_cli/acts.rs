@@ -38,7 +38,8 @@ fn nothing_is_done_without_consent_a_reason_letters_or_a_topic_for_decisions() {
     let operator = Operator::of(&queue);
     operator.refuses("replay --cause quota --reason why", 2, "give --yes to do it, or --dry-run");
     operator.refuses("replay --cause quota --yes", 2, "--reason");
-    operator.refuses("replay --reason why --yes", 2, "--cause");
+    let all = operator.told("replay --dry-run --yes --wait");
+    assert!(all.contains("replay: 1 letter of 1 that match"), "without a filter all are meant: {all}");
     operator.refuses("discard --cause quota --reason why --canary 1 --yes", 2, "only a replay has a canary");
     operator.refuses("discard --letter 0-0 --letter 0-9 --reason why --yes", 1, "0-9; 'mailroom dlq ls'");
     operator.refuses("replay --cause quota --reason why --yes", 1, "is not there, so nothing can be decided");
@@ -46,6 +47,8 @@ fn nothing_is_done_without_consent_a_reason_letters_or_a_topic_for_decisions() {
     let nothing = operator.dlq("replay --cause render --reason why --yes --wait");
     assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(0), 0), "{nothing:?}");
     assert!(stderr(&nothing).contains("0 letters of 0 that match\nnothing is done"), "{nothing:?}");
+    let preview = operator.json("replay --cause render --reason why --yes --wait --json");
+    assert_eq!((&preview["matched"], &preview["will"]), (&json!(0), &json!(0)));
     assert_eq!(operator.json("runs --json"), json!([]), "none of these was a run");
 }
 

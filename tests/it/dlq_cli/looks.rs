@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{Operator, put_letters};
 use crate::harness::command_line::{stderr, stdout};
 use crate::harness::kafka::Record;
-use crate::harness::{Kafka, Queue, process};
+use crate::harness::{Kafka, Queue, Settings, TestWorker, process, until};
+use crate::replays::letters::Letters;
 
 #[test]
 fn letters_are_grouped_listed_and_shown_before_any_worker_has_run() {
@@ -153,4 +154,27 @@ fn more_letters_than_are_kept_are_told_of() {
     let page: Value = serde_json::from_str(&stdout(&listed)).expect("JSON");
     assert_eq!(page["letters"].as_array().map(Vec::len), Some(10));
     assert!(stderr(&listed).contains("only the newest 10 letters"), "{listed:?}");
+}
+
+#[test]
+fn the_newest_are_kept_whatever_partitions_they_are_in() {
+    let queue = Queue::with_letters(Kafka::shared(), 4);
+    let count = Letters::put(&queue, 4, 50).count;
+    let newest: Vec<String> = (count - 5..count).rev().map(|n| format!("{}-{}", n % 4, n / 4)).collect();
+    let listed = Operator::of(&queue).set("dlq.index_letters", 5).dlq("ls --json");
+    assert!(stderr(&listed).contains("only the newest 5 letters"), "{listed:?}");
+    let worker = TestWorker::start(&Settings::new(&queue, 1).set("dlq.index_letters", 5));
+    let by_http = until("all to be read", || {
+        let page = worker.get("/dlq/letters").json();
+        (page["searched"]["complete"] == true).then_some(page)
+    });
+    let by_command: Value = serde_json::from_str(&stdout(&listed)).expect("JSON");
+    for page in [by_command, by_http] {
+        let letters = page["letters"].as_array().expect("an array");
+        let names: Vec<&str> = letters.iter().filter_map(|letter| letter["letter"].as_str()).collect();
+        assert_eq!(names, newest);
+        // From then on nothing is missing.
+        assert_eq!(page["searched"]["from"], letters[4]["at"], "{page}");
+    }
+    worker.stop();
 }

@@ -4,7 +4,7 @@ mod beside;
 mod brokers;
 mod fetching;
 mod forgotten;
-mod letters;
+pub mod letters;
 mod once;
 mod redrive;
 

@@ -1,5 +1,6 @@
 //! The redriver: what may pass by itself is replayed after its waits; what does not is parked, and a human is told.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mailroom::dlq::records::Said;
@@ -7,6 +8,8 @@ use mailroom_actors::domain::letters::decision::State;
 use serde_json::json;
 
 use super::letters::read_committed;
+use crate::harness::command_line::run;
+use crate::harness::kafka::Record;
 use crate::harness::{Answer, Kafka, Queue, RecordingSmtp, Settings, Step, TestWorker, until};
 
 const LUCKY: &str = "grace@example.com";
@@ -24,6 +27,48 @@ fn decided(queue: &Queue<'_>) -> Vec<(String, State)> {
         _ => None,
     });
     states.collect()
+}
+
+/// A dead letter of the cause `quota`, replayed so often before, that failed so many hours ago.
+fn letter(to: &str, hours_ago: i64, replay_count: u32) -> String {
+    let failed_at = chrono::Utc::now() - chrono::TimeDelta::hours(hours_ago);
+    json!({
+        "original_message": {"to": to, "text": "Hi", "id": to}, "error_reason": "452 4.2.2 Mailbox full", "retry_count": 1,
+        "failed_at": failed_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true), "worker_id": "w", "cause": "quota",
+        "recipients": [to], "replay_count": replay_count,
+    })
+    .to_string()
+}
+
+#[test]
+fn waits_count_from_the_failure_and_who_is_put_back_to_waiting_is_not_parked_again() {
+    let queue = Queue::with_letters(Kafka::shared(), 1);
+    let records = [letter("old@example.com", 2, 0), letter("new@example.com", 0, 0), letter(FULL, 2, 1)];
+    queue.kafka.produce(&queue.dlq_topic, &records.map(Record::of), None);
+    let relay = RecordingSmtp::start();
+    let settings =
+        Settings::new(&queue, relay.port()).set("redrive.enabled", true).set("redrive.waits", "1h");
+    let worker = TestWorker::start(&settings);
+    let states = |wanted: &[(&str, State)]| {
+        until("the decisions", || {
+            let decided: BTreeMap<String, State> = decided(&queue).into_iter().collect();
+            let wanted = wanted.iter().map(|(name, state)| ((*name).to_owned(), *state));
+            (decided == wanted.collect()).then_some(())
+        });
+    };
+    states(&[("0-0", State::Replayed), ("0-2", State::Parked)]);
+    until("the e-mail", || (relay.attempts_for("old@example.com").len() == 1).then_some(()));
+
+    let restore = ["dlq", "restore", "--letter", "0-2", "--reason", "looked at", "--yes", "--wait"];
+    let restored = run(&settings, &restore);
+    assert_eq!(restored.status.code(), Some(0), "{restored:?}");
+    states(&[("0-0", State::Replayed), ("0-2", State::Waiting)]);
+    // Whatever the redriver thought of it, it thinks of this one too.
+    let third = letter("late@example.com", 3, 0);
+    queue.kafka.produce(&queue.dlq_topic, &[Record::of(third)], None);
+    states(&[("0-0", State::Replayed), ("0-2", State::Waiting), ("0-3", State::Replayed)]);
+    assert_eq!((relay.attempts_for(FULL).len(), relay.attempts_for("new@example.com").len()), (0, 0));
+    worker.stop();
 }
 
 #[test]
