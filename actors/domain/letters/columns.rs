@@ -27,8 +27,8 @@ pub struct Columns {
     pub timestamps: Vec<i64>,
     /// The smallest and the largest of them.
     range: Option<(i64, i64)>,
-    /// `failed_at` of each; empty as long as every letter's is its time stamp, as in what we write ourselves.
-    failed_at: Vec<i64>,
+    /// So many whole seconds before its time stamp each failed; empty as long as that is 0, as of what we write ourselves.
+    failed_before: Vec<i32>,
     expires: Vec<i64>,
     pub states: Vec<State>,
     pub decided_at: Vec<i64>,
@@ -80,12 +80,15 @@ impl Columns {
         self.offsets.push(offset);
         self.timestamps.push(letter.timestamp_ms);
         self.range = wider(self.range, letter.timestamp_ms);
-        let failed_at = letter.failed_at_ms.unwrap_or(letter.timestamp_ms);
-        if self.failed_at.is_empty() && failed_at != letter.timestamp_ms {
-            self.failed_at.extend(&self.timestamps[..self.len() - 1]);
+        let seconds =
+            letter.failed_at_ms.map_or(0, |at| letter.timestamp_ms.saturating_sub(at).div_euclid(1000));
+        let seconds = i32::try_from(seconds).unwrap_or(if seconds < 0 { i32::MIN } else { i32::MAX });
+        if seconds != 0 && self.failed_before.is_empty() {
+            self.failed_before.reserve_exact(self.timestamps.capacity());
+            self.failed_before.resize(self.len() - 1, 0);
         }
-        if !self.failed_at.is_empty() || failed_at != letter.timestamp_ms {
-            self.failed_at.push(failed_at);
+        if seconds != 0 || !self.failed_before.is_empty() {
+            self.failed_before.push(seconds);
         }
         self.expires.push(letter.expires_at_ms.unwrap_or(NEVER));
         self.states.push(State::Waiting);
@@ -123,7 +126,7 @@ impl Columns {
         self.offsets.drain(..count);
         self.timestamps.drain(..count);
         self.range = self.timestamps.iter().copied().fold(None, wider);
-        self.failed_at.drain(..count.min(self.failed_at.len()));
+        self.failed_before.drain(..count.min(self.failed_before.len()));
         self.expires.drain(..count);
         self.states.drain(..count);
         self.decided_at.drain(..count);
@@ -145,9 +148,10 @@ impl Columns {
         self.range
     }
 
-    /// When the job failed, milliseconds since the epoch.
+    /// When the job failed, milliseconds since the epoch: to the second, where that is not the letter's time stamp.
     pub fn failed_at_ms(&self, at: usize) -> i64 {
-        self.failed_at.get(at).copied().unwrap_or(self.timestamps[at])
+        let seconds = self.failed_before.get(at).copied().unwrap_or(0);
+        self.timestamps[at].saturating_sub(i64::from(seconds) * 1000)
     }
 
     /// Whether anything was ever decided of the letter.

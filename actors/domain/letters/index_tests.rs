@@ -331,26 +331,33 @@ fn letters_that_can_t_be_read_or_have_no_code_are_found_as_that() {
 #[test]
 fn a_wait_counts_from_the_failure_whenever_the_letter_was_written() {
     let mut index = Index::new(10);
-    let redrive =
-        Redrive { waits: vec![Duration::from_millis(5)], causes: vec![Cause::Quota], max_replays: 5 };
-    let at = |timestamp_ms, failed_at_ms| Summary { timestamp_ms, failed_at_ms, ..summary(0) };
-    for (offset, (timestamp_ms, failed_at_ms)) in
-        [(20, None), (20, Some(20)), (20, Some(1)), (20, None), (20, Some(30))].into_iter().enumerate()
-    {
-        let letter = Summary { source: None, ..at(timestamp_ms, failed_at_ms) };
-        index.add(name(0, offset as i64), &letter, None);
+    let redrive = Redrive { waits: vec![Duration::from_secs(5)], causes: vec![Cause::Quota], max_replays: 5 };
+    let failed_at = [None, Some(20_000), Some(1_000), Some(18_500), None, Some(i64::MIN), Some(30_000)];
+    let letter = |failed_at_ms| Summary { timestamp_ms: 20_000, failed_at_ms, source: None, ..summary(0) };
+    for (offset, failed_at_ms) in failed_at.into_iter().enumerate() {
+        index.add(name(0, offset as i64), &letter(failed_at_ms), None);
     }
-    let due =
-        |index: &Index, now| index.due(0, &redrive, now, 10).iter().map(|due| due.offset).collect::<Vec<_>>();
-    assert_eq!(due(&index, 6), [2]);
-    assert_eq!(due(&index, 25), [0, 1, 2, 3]);
-    assert_eq!(due(&index, 35), [0, 1, 2, 3, 4]);
-    assert!(index.due(0, &redrive, 35, 10).iter().all(|due| due.timestamp_ms == 20), "by which it is known");
+    let due = |index: &Index, now: i64| -> Vec<i64> {
+        let due = index.due(0, &redrive, now, 10);
+        assert!(due.iter().all(|due| due.timestamp_ms == 20_000), "by that it is known");
+        due.iter().map(|due| due.offset).collect()
+    };
+    // Known to the second: never too early.
+    for (now, expected) in [
+        (5_999, &[5][..]),
+        (6_000, &[2, 5]),
+        (23_500, &[2, 5]),
+        (24_500, &[2, 3, 5]),
+        (25_000, &[0, 1, 2, 3, 4, 5]),
+        (35_000, &[0, 1, 2, 3, 4, 5, 6]),
+    ] {
+        assert_eq!(due(&index, now), expected, "{now}");
+    }
     index.drop_below(0, 2);
-    assert_eq!((due(&index, 6), due(&index, 25), due(&index, 35)), (vec![2], vec![2, 3], vec![2, 3, 4]));
-    index.drop_below(0, 5);
-    index.add(name(0, 5), &Summary { source: None, ..at(40, None) }, None);
-    assert_eq!(due(&index, 45), [5]);
+    assert_eq!((due(&index, 6_000), due(&index, 25_000)), (vec![2, 5], vec![2, 3, 4, 5]));
+    index.drop_below(0, 7);
+    index.add(name(0, 7), &letter(None), None);
+    assert_eq!((due(&index, 24_999), due(&index, 25_000)), (vec![], vec![7]));
 }
 
 #[test]
