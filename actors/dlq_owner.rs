@@ -67,7 +67,9 @@ enum Desk {
         until: Instant,
     },
     /// Being opened, or a batch of it is under way.
-    Busy,
+    Busy {
+        acts: bool,
+    },
     Open {
         owner: Box<Owner>,
         last_turn: Instant,
@@ -107,7 +109,7 @@ impl DlqOwner {
         for partition in lost {
             self.parts.log.close(partition);
             // A task that is under way ends first: what it writes must not meet what a later opening made.
-            if !matches!(self.partitions.get(&partition), Some(Desk::Busy)) {
+            if !matches!(self.partitions.get(&partition), Some(Desk::Busy { .. })) {
                 self.partitions.remove(&partition);
                 self.lessons.remove(&partition);
                 self.refusals.remove(&partition);
@@ -116,8 +118,8 @@ impl DlqOwner {
         let runs = self.parts.log.runs();
         // Those behind the last one first.
         let behind = owned.partition_point(|partition| *partition <= self.last);
-        // One after the other, also where opening one takes long: else what waited for it would come all at once.
-        let mut acts = self.partitions.values().any(|desk| matches!(desk, Desk::Busy));
+        // While one is opened the batch of another waits for that: several would then be written all at once.
+        let mut acts = self.partitions.values().any(|desk| matches!(desk, Desk::Busy { acts: true }));
         for &partition in owned[behind..].iter().chain(&owned[..behind]) {
             if self.turn_of(partition, &runs, !acts, ctx) {
                 acts = true;
@@ -151,14 +153,16 @@ impl DlqOwner {
         let first = || Desk::Closed { until: now };
         let desk = self.partitions.entry(partition).or_insert_with(first);
         match desk {
-            Desk::Busy => {}
+            Desk::Busy { .. } => {}
             Desk::Closed { until } => {
                 if has_work && *until <= now {
-                    *desk = Desk::Busy;
+                    *desk = Desk::Busy { acts: false };
                     self.open(partition, ctx);
                 }
             }
-            Desk::Open { idle_turns, .. } if !has_work => {
+            Desk::Open { idle_turns, last_turn, .. } if !has_work => {
+                // What comes to do later has not waited since then.
+                *last_turn = now;
                 *idle_turns += 1;
                 if *idle_turns > IDLE_TURNS {
                     *desk = first();
@@ -167,7 +171,9 @@ impl DlqOwner {
             }
             Desk::Open { .. } if !may_act => {}
             Desk::Open { .. } => {
-                let Desk::Open { mut owner, last_turn, .. } = std::mem::replace(desk, Desk::Busy) else {
+                let Desk::Open { mut owner, last_turn, .. } =
+                    std::mem::replace(desk, Desk::Busy { acts: true })
+                else {
                     return false;
                 };
                 let passed = now.duration_since(last_turn);

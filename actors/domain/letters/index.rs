@@ -62,7 +62,10 @@ impl Index {
 
     /// A partition that begins at `low` is read from `first` on; about so many letters are to come in.
     pub fn begins(&mut self, partition: i32, low: i64, first: i64, letters: usize) {
-        self.partitions.entry(partition).or_default().reserve(letters.min(self.max_letters));
+        // All of them together need no more.
+        let reserved: usize = self.partitions.values().map(|columns| columns.offsets.capacity()).sum();
+        let letters = letters.min(self.max_letters.saturating_sub(reserved));
+        self.partitions.entry(partition).or_default().reserve(letters);
         if first > low {
             self.cut.insert(partition, Cut { below: first, since_ms: None });
         }
@@ -260,8 +263,9 @@ impl Index {
         if let Some((_, partition)) = oldest {
             let columns = &self.partitions[&partition];
             let count = (self.max_letters / DROPPED_AT_ONCE).max(1).min(columns.len());
-            let (offset, timestamp_ms) = (columns.offsets[count - 1], columns.timestamps[count - 1]);
-            self.cut.insert(partition, Cut { below: offset + 1, since_ms: Some(timestamp_ms + 1) });
+            let newest = columns.timestamps[..count].iter().max().map(|newest| newest + 1);
+            let since_ms = self.cut.get(&partition).and_then(|cut| cut.since_ms).max(newest);
+            self.cut.insert(partition, Cut { below: columns.offsets[count - 1] + 1, since_ms });
             self.drop_first(partition, count);
         }
     }

@@ -34,7 +34,7 @@ impl Lessons {
     /// batch that is too much holds the queue's readers up for seconds.
     pub fn written(&mut self, batch: &Batch) {
         self.wait = SHORTEST_WAIT;
-        if batch.size() + batch.skipped.values().sum::<u64>() as usize >= self.most {
+        if batch.concluded + batch.forgotten.len() >= self.most {
             self.most = (self.most + self.most.div_ceil(8)).min(MAX_BATCH);
         }
     }

@@ -100,7 +100,9 @@ pub struct Batch {
     /// Why letters were left, and how many.
     pub skipped: BTreeMap<Skip, u64>,
     /// Letters that were to be replayed, whose jobs are larger than the topic takes.
-    pub refused: Vec<LetterName>,
+    pub refused: BTreeSet<LetterName>,
+    /// How many tasks were concluded, whatever came of them.
+    pub concluded: usize,
 }
 
 /// An e-mail about parked letters.
@@ -213,7 +215,7 @@ impl Owner {
         redrive_max_replays: u32,
         now_ms: i64,
     ) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch { concluded: tasks.len(), ..Batch::default() };
         let mut decided: HashMap<i64, Decision> = HashMap::new();
         for task in tasks {
             let letter = fetched.get(&task.offset);
@@ -225,7 +227,7 @@ impl Owner {
                 Ok(act) if is_refused(Refusal::of_decision(&act)) => Err(Skip::Undecodable),
                 Ok(act) if Refusal::of_job(&act).is_some_and(is_refused) => {
                     is_too_large = true;
-                    batch.refused.push(act.letter);
+                    batch.refused.insert(act.letter);
                     without_its_job(act, &task.purpose)
                 }
                 judged => judged,

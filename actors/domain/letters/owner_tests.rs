@@ -200,7 +200,8 @@ fn what_is_gone_newer_than_asked_for_or_too_large_is_skipped_and_blocks_nothing(
     world.refused.insert(Refusal::Job { letter: 3, letter_timestamp_ms: 3, bytes: 3 });
     let batch = world.turn(&mut owner, &[asked], &[]);
     assert_eq!(batch.skipped, BTreeMap::from([(Skip::Undecodable, 2)]));
-    assert_eq!(batch.refused, [LetterName { partition: 0, offset: 3 }]);
+    assert_eq!(batch.refused, [LetterName { partition: 0, offset: 3 }].into());
+    assert_eq!(batch.concluded, 5, "it was as large as it might be");
     assert_eq!(world.replays, BTreeMap::from([(0, 1), (4, 1)]));
     assert_eq!(batch.progress["a"], Progress { next: 5, acted: 2, skipped: 3, at_least_once: false });
 }
@@ -255,7 +256,7 @@ fn the_redriver_parks_a_job_that_is_refused_and_leaves_a_letter_of_which_nothing
     assert_eq!(batch.acts.len(), 1);
     assert_eq!((batch.acts[0].decision.latest.state, batch.acts[0].job.is_none()), (State::Parked, true));
     assert_eq!(batch.acts[0].decision.latest.reason, "its job is larger than the topic takes");
-    assert_eq!(batch.refused, [LetterName { partition: 0, offset: 0 }]);
+    assert_eq!(batch.refused, [LetterName { partition: 0, offset: 0 }].into());
 }
 
 #[test]

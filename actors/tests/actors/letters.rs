@@ -13,6 +13,7 @@ use futures::future::LocalBoxFuture;
 use mailroom_actors::dlq_owner::{DlqOwner, DlqOwnerParts};
 use mailroom_actors::domain::failure::Cause;
 use mailroom_actors::domain::job::Record;
+use mailroom_actors::domain::letters::offsets::OffsetSet;
 use mailroom_actors::domain::letters::owner::{Batch, Known, Letter, Opened, Task};
 use mailroom_actors::domain::letters::redrive::Due;
 use mailroom_actors::domain::letters::refusal::Refusal;
@@ -36,6 +37,8 @@ struct Queue {
     /// Who opened each partition last: only its writes are taken.
     owners: RefCell<HashMap<i32, u32>>,
     opens: Cell<u32>,
+    /// Of this partition an opening takes so many seconds.
+    slow_open: Cell<Option<(i32, u64)>>,
     /// How long a fetch takes, in milliseconds.
     slow_fetch_ms: Cell<u64>,
     /// What goes wrong at the next calls, in order.
@@ -123,6 +126,9 @@ impl LetterLog for FakeLog {
         let (of, fault) = (self.clone(), self.fault());
         async move {
             tokio::time::sleep(Duration::from_millis(60)).await;
+            if let Some((_, seconds)) = of.0.slow_open.get().filter(|(slow, _)| *slow == partition) {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
             if fault == Fault::Open {
                 return Err("no broker".into());
             }
@@ -395,6 +401,44 @@ async fn a_canary_goes_first_and_the_rest_waits_for_what_became_of_it() {
         seconds(20).await;
         assert_eq!(queue.replays.borrow().len(), replayed);
     }
+}
+
+#[actix::test]
+async fn a_partition_that_had_nothing_to_do_makes_up_for_nothing() {
+    tokio::time::pause();
+    let queue = queue();
+    let of = |id, rate, canary, letters: BTreeMap<i32, OffsetSet>| {
+        let mut run = run(id, rate, canary);
+        Arc::get_mut(&mut run.run).unwrap().letters = letters;
+        run
+    };
+    // The first opens partition 1; the second has its first letters in partition 0.
+    queue.runs.borrow_mut().push(of("a", 1000.0, 0, [(1, (0..10).collect())].into()));
+    queue.runs.borrow_mut().push(of("b", 10.0, 5, [(0, (0..30).collect()), (1, (10..30).collect())].into()));
+    let (_owner, _heard) = start(&queue);
+    seconds(20).await;
+    assert_eq!(queue.replays.borrow().len(), 15);
+    queue.failed_again.set(Some(0));
+    let in_partition_1 =
+        || queue.replays.borrow().keys().filter(|(partition, _)| *partition == 1).count() - 10;
+    while in_partition_1() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Its share is 4 a second, and it has a turn every 2 s.
+    assert!(in_partition_1() <= 8, "{}", in_partition_1());
+    seconds(20).await;
+    assert_each_once(&queue);
+}
+
+#[actix::test]
+async fn while_a_partition_is_opened_again_and_again_the_others_go_on() {
+    tokio::time::pause();
+    let queue = queue();
+    queue.slow_open.set(Some((1, 60)));
+    queue.runs.borrow_mut().push(run("a", 1000.0, 0));
+    let (_owner, _heard) = start(&queue);
+    seconds(10).await;
+    assert_eq!(queue.replays.borrow().len(), 30, "those of partition 0");
 }
 
 #[actix::test]

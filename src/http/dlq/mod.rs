@@ -81,7 +81,7 @@ pub(super) fn check_door(door: &ArchiveDoor) -> Result<(), Refusal> {
 }
 
 /// Answers a request that may be answered; `body` is empty where none is read. Where `dlq.transactions` is off every answer
-/// says so in a header.
+/// that is no error says so in a header.
 pub(super) async fn answer(
     endpoint: Endpoint,
     request: &HttpRequest,

@@ -125,6 +125,10 @@ fn filter_of(select: Option<Select>) -> Result<Filter, String> {
     let Select(members) = select.ok_or("select is required: say which letters are meant")?;
     let now = Utc::now();
     let mut filter = Filter::default();
+    // A variable that was not set is not all letters.
+    if !members.is_empty() && members.iter().all(|(_, value)| value.is_null()) {
+        return Err("select has nulls alone: say which letters are meant, or {} for all".into());
+    }
     for (name, value) in members {
         match (name.as_str(), value) {
             (_, Value::Null) => {}

@@ -314,6 +314,8 @@ fn what_a_run_may_not_ask_for_is_told_all_at_once() {
     let desk = mixed();
     for (body, says) in [
         (r#"{"action": "replay", "reason": "r"}"#, "which letters are meant"),
+        (r#"{"action": "replay", "select": {"letters": null}, "reason": "r"}"#, "which letters are meant"),
+        (r#"{"action": "replay", "select": {"cause": null, "q": null}, "reason": "r"}"#, "or {} for all"),
         (
             r#"{"action": "discard", "select": {"q": "x"}, "reason": "r", "canary": 1, "max": 0}"#,
             "max is at least 1; only a replay",

@@ -45,18 +45,20 @@ struct Answer {
 }
 
 impl Answer {
-    /// What the broker at `address` says; none where it names nobody. Its number is told by the list of brokers: a new
-    /// connection does not know it yet (`orig_broker_id` is -1 then). Where the cluster knows the address by another
+    /// What the broker at `address` says; none where it names nobody. A new connection does not know its broker's number
+    /// yet (`orig_broker_id` is -1 then): the list of brokers tells it. Where the cluster knows the address by another
     /// name, it is the number of any broker.
     fn of(metadata: &Metadata, address: &str) -> Option<Answer> {
         let named = |broker: &MetadataBroker| format!("{}:{}", broker.host(), broker.port());
         let brokers = metadata.brokers();
         let itself = brokers.iter().find(|broker| named(broker) == address).or_else(|| brokers.first())?;
-        Some(Answer { id: itself.id(), brokers: brokers.iter().map(named).collect() })
+        let known = metadata.orig_broker_id();
+        let id = if known < 0 { itself.id() } else { known };
+        Some(Answer { id, brokers: brokers.iter().map(named).collect() })
     }
 }
 
-/// Asks all brokers at once; with the number of one that has answered.
+/// Asks all brokers at once; with the number of one, where one has answered.
 pub(super) fn inspect(config: &config::Kafka) -> (Vec<BrokerInspection>, Option<i32>) {
     let seeds = seeds(&config.brokers);
     let first = ask_all(config, &seeds);
