@@ -209,8 +209,9 @@ impl DlqOwner {
 
     /// Who had what done to how many letters, and why: a line for each run, and one for the redriver.
     fn tell(&self, partition: i32, batch: &Batch) {
-        let published =
+        let replayed =
             batch.acts.iter().filter(|act| act.decision.latest.state == State::Replayed).count() as u64;
+        let published = replayed + batch.replayed_before;
         let skipped = batch.skipped.values().sum();
         self.parts.metrics.send(Event::Replays { published, skipped });
         if !batch.refused.is_empty() {

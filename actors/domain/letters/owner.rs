@@ -101,6 +101,8 @@ pub struct Batch {
     pub skipped: BTreeMap<Skip, u64>,
     /// Letters that were to be replayed, whose jobs are larger than the topic takes.
     pub refused: BTreeSet<LetterName>,
+    /// Letters that were put back before, in a batch of which it was not known.
+    pub replayed_before: u64,
     /// How many tasks were concluded, whatever came of them.
     pub concluded: usize,
 }
@@ -239,6 +241,7 @@ impl Owner {
                 // Without transactions it may have acted, and died before it could say how far it is.
                 if verdict.is_err() && letter.is_some_and(|letter| letter.was_acted_on_by(run)) {
                     progress.acted += 1;
+                    batch.replayed_before += u64::from(run.rules.action == Action::Replay);
                     continue;
                 }
                 *if verdict.is_ok() { &mut progress.acted } else { &mut progress.skipped } += 1;

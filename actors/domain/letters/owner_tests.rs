@@ -329,6 +329,7 @@ fn what_a_run_did_before_it_could_say_so_counts_as_done() {
     let mut next = Owner::new(0, std::mem::take(&mut world.opened));
     let batch = world.turn(&mut next, &runs, &[]);
     assert_eq!(batch.progress["r1"], Progress { next: 4, acted: 4, skipped: 0, at_least_once: false });
+    assert_eq!((batch.replayed_before, batch.acts.len()), (2, 2));
     assert!(batch.skipped.is_empty());
     assert!(world.replays.values().all(|times| *times == 1), "{:?}", world.replays);
 }
