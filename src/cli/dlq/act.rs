@@ -128,7 +128,7 @@ impl Consent {
 pub(super) fn carry_out(desk: &Desk, request: &Request, consent: &Consent) -> Outcome {
     let action = request.action.as_str();
     let (selection, preview) = desk.archive.select(request, Utc::now()).map_err(refused)?;
-    desk.tell_of_the_guarantee(preview.guarantee);
+    desk.tell_of_the_guarantee([preview.guarantee]);
     if consent.dry_run {
         let shown = if consent.json { words::json(&preview) } else { preview::in_words(action, &preview) };
         return Ok(written(Lines::stdout().write(shown)));

@@ -124,8 +124,8 @@ impl Desk {
     }
 
     /// Whoever acts without transactions, or has acted, is told what that means.
-    pub fn tell_of_the_guarantee(&self, guarantee: &str) {
-        if guarantee == AT_LEAST_ONCE {
+    pub fn tell_of_the_guarantee<'a>(&self, guarantees: impl IntoIterator<Item = &'a str>) {
+        if guarantees.into_iter().any(|guarantee| guarantee == AT_LEAST_ONCE) {
             output::tell(
                 "without transactions (dlq.transactions): a crash of a worker may replay a letter twice",
             );

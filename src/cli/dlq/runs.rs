@@ -8,7 +8,7 @@ use super::desk::Desk;
 use super::{Outcome, person, refused, told, watch, words};
 use crate::cli::output::{self, Lines, written};
 use crate::cli::{ConfigurationArguments, DONE, FAILED};
-use crate::dlq::view::{AT_LEAST_ONCE, RunView};
+use crate::dlq::view::RunView;
 
 pub(super) const EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq runs\n  mailroom dlq runs 20261124T020747-0a1b2c3d --wait";
 pub(super) const CANCEL_EXAMPLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.\n\nExample:\n  mailroom dlq cancel 20261124T020747-0a1b2c3d";
@@ -51,9 +51,7 @@ pub(super) fn run(Arguments { run, wait, json, configuration }: Arguments) -> Ou
         if json {
             return Ok(written(Lines::stdout().write(words::json(&runs))));
         }
-        if runs.iter().any(|run| run.guarantee == AT_LEAST_ONCE) {
-            desk.tell_of_the_guarantee(AT_LEAST_ONCE);
-        }
+        desk.tell_of_the_guarantee(runs.iter().map(|run| run.guarantee));
         if runs.is_empty() {
             output::tell("nothing was asked for yet");
             return Ok(DONE);
@@ -85,7 +83,7 @@ pub(super) fn cancel(CancelArguments { run: id, json, configuration }: CancelArg
 
 fn tell(desk: &Desk, run: &Tracked, json: bool, code: u8) -> Outcome {
     let view = desk.archive.show_run(run);
-    desk.tell_of_the_guarantee(view.guarantee);
+    desk.tell_of_the_guarantee([view.guarantee]);
     let shown = if json { words::json(&view) } else { table(&[view]) };
     told(Lines::stdout().write(shown))?;
     Ok(code)

@@ -88,9 +88,9 @@ pub(super) async fn answer(
     door: ArchiveDoor,
     body: &[u8],
 ) -> Result<HttpResponse, Refusal> {
-    let is_transactional = !matches!(&door, ArchiveDoor::Open(archive) if !archive.is_transactional());
+    let is_at_least_once = matches!(&door, ArchiveDoor::Open(archive) if !archive.is_transactional());
     let mut answer = answer_of(endpoint, request, door, body).await?;
-    if !is_transactional {
+    if is_at_least_once {
         let guarantee = HeaderValue::from_static(AT_LEAST_ONCE);
         answer.headers_mut().insert(HeaderName::from_static("x-mailroom-guarantee"), guarantee);
     }
